@@ -1,0 +1,292 @@
+"""The persisted facts of a run, and how a group of them becomes bytes.
+
+What is on disk is API: a tag is never given to another entry, fields are only added at the end
+and with a default, so that journals of every release stay readable (`tests/history`).
+
+One row of the journal holds the entries that belong together and become durable together: the
+start of an action travels with the action's first record, the end of a run with its last action.
+A row is a CRC-32 over run number and content, then the content: MessagePack, an array of entries,
+each an array that begins with its tag.
+"""
+
+from typing import Literal, TypeAlias
+from zlib import crc32
+
+import msgspec
+
+from durable_agents.errors import StoreDamagedError
+from durable_agents.serialization import Payload
+
+__all__ = [
+    "ActionCompleted",
+    "ActionFailed",
+    "ActionStarted",
+    "CallAbandoned",
+    "CallBegun",
+    "CallRetried",
+    "CallSettled",
+    "CallsCleared",
+    "DeliveredOutOfOrder",
+    "Entry",
+    "MemoryUpdate",
+    "RunAccepted",
+    "RunCancelled",
+    "RunCompleted",
+    "RunFailed",
+    "RunParked",
+    "RunRetried",
+    "RunTakenOver",
+    "SentEvent",
+    "decode_row",
+    "encode_row",
+]
+
+
+class MemoryUpdate(msgspec.Struct, frozen=True, array_like=True):
+    """One change of one path of a memory."""
+
+    path: str
+    """Dotted path from the root of the memory."""
+    kind: Literal["value", "object", "deleted"]
+    """A value was set, an empty object was made, or the path and all below it were deleted."""
+    payload: Payload | None = None
+    """The encoded value; None unless `kind` is `"value"`."""
+
+
+class SentEvent(msgspec.Struct, frozen=True, array_like=True):
+    """An event that a completed action sent on to other actions."""
+
+    event_id: str
+    payload: Payload
+
+
+class RunAccepted(msgspec.Struct, frozen=True, array_like=True, tag=1):
+    """An input was taken in; it will run to its end."""
+
+    run_id: str
+    agent: str
+    key: str
+    input: Payload
+    """The input event."""
+    at: float
+    """Seconds since 1970-01-01 UTC, as in every other entry."""
+
+
+class RunTakenOver(msgspec.Struct, frozen=True, array_like=True, tag=2):
+    """A worker took up a run that an earlier one left unfinished."""
+
+    worker: str
+    at: float
+
+
+class ActionStarted(msgspec.Struct, frozen=True, array_like=True, tag=3):
+    """An action began; written with the first record of the action, never alone."""
+
+    action: int
+    """Number of the action run within the run, from 0; later entries refer to it."""
+    event: int
+    """Number of the event within the run: 0 is the input, the others in the order sent."""
+    name: str
+    """Name of the action in the plan."""
+    short_term: dict[str, MemoryUpdate]
+    """Short-term memory as the action saw it, by path, so that a replay reads the same."""
+    python: str
+    """Minor version of Python that ran it (`"3.11"`); another one may order tasks otherwise."""
+    at: float
+
+
+class CallBegun(msgspec.Struct, frozen=True, array_like=True, tag=4, gc=False):
+    """A guarded call is about to take effect: from here on it is in doubt until it settles."""
+
+    action: int
+    branch: str
+    position: int
+    function: str
+    digest: bytes
+    preview: str
+    attempt: int
+    at: float
+
+
+class CallSettled(msgspec.Struct, frozen=True, array_like=True, tag=5, gc=False):
+    """A call returned or raised; its outcome never changes again."""
+
+    action: int
+    branch: str
+    position: int
+    function: str
+    digest: bytes
+    preview: str
+    """The arguments for people: bounded, not decodable."""
+    failed: bool
+    """Whether the payload is an exception."""
+    payload: Payload
+    attempt: int
+    """The attempt that settled it, from 1."""
+    guarded: bool
+    """Whether the call must not be repeated in silence: it declared a reconciler, or an
+    `on_interrupt` other than `"rerun"`."""
+    at: float
+
+
+class CallAbandoned(msgspec.Struct, frozen=True, array_like=True, tag=6, gc=False):
+    """The action's own code gave the call up (a timeout, a lost race): a fact, without a value."""
+
+    action: int
+    branch: str
+    position: int
+    function: str
+    digest: bytes
+    preview: str
+    guarded: bool
+    at: float
+
+
+class CallRetried(msgspec.Struct, frozen=True, array_like=True, tag=7):
+    """An attempt failed and another one follows: the budget holds over restarts."""
+
+    action: int
+    branch: str
+    position: int
+    function: str
+    digest: bytes
+    attempt: int
+    error: Payload
+    at: float
+
+
+class CallsCleared(msgspec.Struct, frozen=True, array_like=True, tag=8):
+    """The code changed: records of the branch from `position` on, and of the branches it started
+    later, no longer count."""
+
+    action: int
+    branch: str
+    position: int
+    difference: str
+    """What was recorded and what the code did instead, for people."""
+    at: float
+
+
+class DeliveredOutOfOrder(msgspec.Struct, frozen=True, array_like=True, tag=9):
+    """A replay handed this outcome over before one that had been recorded earlier."""
+
+    action: int
+    branch: str
+    position: int
+    at: float
+
+
+class ActionCompleted(msgspec.Struct, frozen=True, array_like=True, tag=10):
+    """An action returned: its events, outputs and memory updates take effect together."""
+
+    action: int
+    event: int
+    name: str
+    events: list[SentEvent]
+    """Events for other actions, in the order sent; outputs are kept beside the journal."""
+    outputs: int
+    """How many outputs it sent."""
+    sensory: list[MemoryUpdate]
+    short_term: list[MemoryUpdate]
+    at: float
+
+
+class ActionFailed(msgspec.Struct, frozen=True, array_like=True, tag=11):
+    """An attempt of an action raised and another one follows."""
+
+    action: int
+    attempt: int
+    error: Payload
+    at: float
+
+
+class RunCompleted(msgspec.Struct, frozen=True, array_like=True, tag=12):
+    """Every action of the run has completed."""
+
+    at: float
+
+
+class RunFailed(msgspec.Struct, frozen=True, array_like=True, tag=13):
+    """An action failed for good; the run is kept as a dead letter."""
+
+    action: int
+    """The action run that failed; -1 where none had started."""
+    error: Payload
+    at: float
+
+
+class RunParked(msgspec.Struct, frozen=True, array_like=True, tag=14):
+    """The run waits for a person."""
+
+    reason: str
+    at: float
+
+
+class RunCancelled(msgspec.Struct, frozen=True, array_like=True, tag=15):
+    """The run was given up by a person or by its parent."""
+
+    reason: str
+    at: float
+
+
+class RunRetried(msgspec.Struct, frozen=True, array_like=True, tag=16):
+    """A person put the run back to work: what had not completed starts again."""
+
+    at: float
+
+
+Entry: TypeAlias = (
+    RunAccepted
+    | RunTakenOver
+    | ActionStarted
+    | CallBegun
+    | CallSettled
+    | CallAbandoned
+    | CallRetried
+    | CallsCleared
+    | DeliveredOutOfOrder
+    | ActionCompleted
+    | ActionFailed
+    | RunCompleted
+    | RunFailed
+    | RunParked
+    | RunCancelled
+    | RunRetried
+)
+
+_CHECKSUM_BYTES = 4
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(list[Entry]).decode
+
+
+def encode_row(run: int, entries: list[Entry]) -> bytes:
+    """Bytes of one journal row.
+
+    Args:
+        run: Number of the run in its store; a row moved to another run fails its checksum.
+        entries: What happened, in order; at least one.
+    """
+    content = _encode(entries)
+    return crc32(content, run & 0xFFFFFFFF).to_bytes(_CHECKSUM_BYTES, "little") + content
+
+
+def decode_row(run: int, row: bytes, store: str) -> list[Entry]:
+    """Entries of one journal row.
+
+    Args:
+        run: Number of the run that the row is filed under.
+        row: What `encode_row` made.
+        store: Name of the store, for the error.
+
+    Raises:
+        StoreDamagedError: The row is not what was written. Nothing is skipped or repaired.
+    """
+    content = row[_CHECKSUM_BYTES:]
+    if crc32(content, run & 0xFFFFFFFF).to_bytes(_CHECKSUM_BYTES, "little") != row[:_CHECKSUM_BYTES]:
+        problem = f"an entry of run number {run} fails its checksum: restore the file from a backup"
+        raise StoreDamagedError(store, problem)
+    try:
+        return _decode(content)
+    except msgspec.MsgspecError as error:
+        problem = f"an entry of run number {run} is of a form this version does not know ({error})"
+        raise StoreDamagedError(store, problem) from error
