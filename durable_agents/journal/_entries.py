@@ -9,7 +9,8 @@ A row is a CRC-32 over run number and content, then the content: MessagePack, an
 each an array that begins with its tag.
 """
 
-from typing import Literal, TypeAlias
+from collections.abc import Callable
+from typing import Literal, TypeAlias, TypeVar
 from zlib import crc32
 
 import msgspec
@@ -21,6 +22,7 @@ __all__ = [
     "ActionCompleted",
     "ActionFailed",
     "ActionStarted",
+    "BATCH_BITS",
     "CallAbandoned",
     "CallBegun",
     "CallRetried",
@@ -37,9 +39,15 @@ __all__ = [
     "RunRetried",
     "RunTakenOver",
     "SentEvent",
+    "batch_of",
+    "decode_memory",
+    "decode_output",
     "decode_row",
+    "encode_cell",
     "encode_row",
 ]
+
+T = TypeVar("T")
 
 
 class MemoryUpdate(msgspec.Struct, frozen=True, array_like=True):
@@ -173,6 +181,8 @@ class DeliveredOutOfOrder(msgspec.Struct, frozen=True, array_like=True, tag=9):
     action: int
     branch: str
     position: int
+    overtaken_branch: str
+    overtaken_position: int
     at: float
 
 
@@ -254,9 +264,18 @@ Entry: TypeAlias = (
     | RunRetried
 )
 
+BATCH_BITS = 20
+"""A row's number is its transaction's number, then this many bits of its index in there."""
 _CHECKSUM_BYTES = 4
 _encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(list[Entry]).decode
+_decode_entries = msgspec.msgpack.Decoder(list[Entry]).decode
+_decode_event = msgspec.msgpack.Decoder(SentEvent).decode
+_decode_update = msgspec.msgpack.Decoder(MemoryUpdate).decode
+
+
+def batch_of(seq: int) -> int:
+    """Number of the transaction that committed the row with this number."""
+    return seq >> BATCH_BITS
 
 
 def encode_row(run: int, entries: list[Entry]) -> bytes:
@@ -281,12 +300,33 @@ def decode_row(run: int, row: bytes, store: str) -> list[Entry]:
     Raises:
         StoreDamagedError: The row is not what was written. Nothing is skipped or repaired.
     """
-    content = row[_CHECKSUM_BYTES:]
-    if crc32(content, run & 0xFFFFFFFF).to_bytes(_CHECKSUM_BYTES, "little") != row[:_CHECKSUM_BYTES]:
-        problem = f"an entry of run number {run} fails its checksum: restore the file from a backup"
+    return _unseal(run, row, _decode_entries, store, f"an entry of run number {run}")
+
+
+def encode_cell(run: int, cell: SentEvent | MemoryUpdate) -> bytes:
+    """Bytes of an output (under its run's number) or of a path of memory (under 0)."""
+    content = _encode(cell)
+    return crc32(content, run & 0xFFFFFFFF).to_bytes(_CHECKSUM_BYTES, "little") + content
+
+
+def decode_output(run: int, cell: bytes, store: str) -> SentEvent:
+    """An output, or StoreDamagedError."""
+    return _unseal(run, cell, _decode_event, store, f"an output of run number {run}")
+
+
+def decode_memory(cell: bytes, store: str) -> MemoryUpdate:
+    """A path of memory, or StoreDamagedError."""
+    return _unseal(0, cell, _decode_update, store, f"a memory value")
+
+
+def _unseal(run: int, sealed: bytes, decode: Callable[[bytes], T], store: str, what: str) -> T:
+    content = sealed[_CHECKSUM_BYTES:]
+    checksum = crc32(content, run & 0xFFFFFFFF).to_bytes(_CHECKSUM_BYTES, "little")
+    if checksum != sealed[:_CHECKSUM_BYTES]:
+        problem = f"{what} fails its checksum: restore the store from a backup"
         raise StoreDamagedError(store, problem)
     try:
-        return _decode(content)
+        return decode(content)
     except msgspec.MsgspecError as error:
-        problem = f"an entry of run number {run} is of a form this version does not know ({error})"
+        problem = f"{what} is of a form that this version does not know ({error})"
         raise StoreDamagedError(store, problem) from error

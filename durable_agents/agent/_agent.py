@@ -1,0 +1,157 @@
+"""Agents as their authors declare them, unchecked: `AgentPlan.of` finds what is wrong."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from types import UnionType
+from typing import Any, Self, TypeVar
+
+from durable_agents.actions import (
+    ActionDeclaration,
+    declarations_on,
+    own_name,
+    undecorated,
+)
+from durable_agents.context import RunnerContext
+from durable_agents.errors import DefinitionError
+from durable_agents.events import Condition, Trigger
+from durable_agents.retry import RetryPolicy
+
+__all__ = ["Agent", "Declared", "declared"]
+
+ActionFunction = TypeVar("ActionFunction", bound=Callable[[Any, RunnerContext], object])
+
+
+@dataclass(slots=True)
+class Declared:
+    """What the author of one agent has written."""
+
+    name: str
+    input_type: Any
+    """What inputs are decoded into; None for nothing."""
+    actions: list[ActionDeclaration] = field(default_factory=list[ActionDeclaration])
+    """In the order written: those of the class first, then those added to the instance."""
+    resources: list[tuple[str, object]] = field(default_factory=list[tuple[str, object]])
+
+
+class Agent:
+    """Actions, resources and the type of the inputs, under a name.
+
+        agent = Agent("reviews", input=ProductReview)
+
+        @agent.action(InputEvent)
+        async def score(event: InputEvent[ProductReview], ctx: RunnerContext) -> None: ...
+
+    Or as a class, whose methods are declared by `@action`; it is named after the class, and
+    inherits no actions. Whatever is wrong with an agent is reported at once, when a worker is
+    made of it: before anything runs.
+
+    Args:
+        name: Name of the agent; it is on disk with each run. Default: the name of the class.
+        input: What raw inputs are decoded into: a dataclass, an msgspec struct, an attrs or a
+            pydantic class, a built-in type or a union of these. Default: they stay as they are.
+    """
+
+    def __init__(
+        self,
+        name: str | None = None,
+        *,
+        input: type[Any] | UnionType | None = None,  # noqa: A002 - the public name
+    ) -> None:
+        self._declared = Declared(type(self).__name__ if name is None else name, input)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self._declared.name!r}>"
+
+    def action(
+        self,
+        *triggers: Trigger,
+        when: Condition | str | None = None,
+        name: str | None = None,
+        retry: RetryPolicy | None = None,
+        **config: object,
+    ) -> Callable[[ActionFunction], ActionFunction]:
+        """Declare a function as an action of this agent; the function itself stays as it is.
+
+        Args:
+            *triggers: Event classes or event type names; any of them fires the action.
+            when: A predicate taking the event, asked before the action is fired.
+            name: Name of the action. Default: the name of the function.
+            retry: When the action is started again after it raised; its settled calls are not
+                repeated. Default: never.
+            **config: What the action reads as `ctx.config`.
+        """
+
+        def declare(fn: ActionFunction) -> ActionFunction:
+            chosen = own_name(undecorated(fn)) if name is None else name
+            self.add_action(chosen, triggers, fn, when=when, retry=retry, **config)
+            return fn
+
+        return declare
+
+    def add_action(
+        self,
+        name: str,
+        triggers: Trigger | Sequence[Trigger],
+        fn: Callable[[Any, RunnerContext], object],
+        *,
+        when: Condition | str | None = None,
+        retry: RetryPolicy | None = None,
+        **config: object,
+    ) -> Self:
+        """Add a function as an action: what `action` does, without a decorator.
+
+        Args:
+            name: Name of the action.
+            triggers: Event classes or event type names; any of them fires the action.
+            fn: Takes the event and the runner context.
+            when: A predicate taking the event, asked before the action is fired.
+            retry: When the action is started again after it raised. Default: never.
+            **config: What the action reads as `ctx.config`.
+        """
+        declaration = ActionDeclaration(
+            name=name,
+            triggers=(triggers,) if isinstance(triggers, (str, type)) else tuple(triggers),
+            when=when,
+            fn=undecorated(fn),
+            config=config,
+            retry=retry,
+        )
+        self._declared.actions.append(declaration)
+        return self
+
+    def add_resource(self, name: str, resource: object) -> Self:
+        """Add something that actions use by name: a model, a tool, a client."""
+        self._declared.resources.append((name, resource))
+        return self
+
+
+def declared(agent: Agent) -> tuple[Declared, list[DefinitionError]]:
+    """What the author of an agent has written, in its class and on the instance.
+
+    Returns:
+        The declarations, and what is wrong with the class itself.
+    """
+    own = vars(agent).get("_declared")
+    if not isinstance(own, Declared):
+        problem = f"{type(agent).__name__}.__init__ does not call super().__init__()"
+        return Declared(type(agent).__name__, None), [DefinitionError(problem)]
+    methods = [
+        replace(declaration, fn=getattr(agent, attribute))
+        for attribute, member in vars(type(agent)).items()
+        for declaration in declarations_on(member)
+    ]
+    return replace(own, actions=[*methods, *own.actions]), list(_inherited(type(agent)))
+
+
+def _inherited(cls: type[Agent]) -> list[DefinitionError]:
+    """A problem for each action of a base class that the class does not declare anew."""
+    return [
+        DefinitionError(
+            f"Inherited @action {declaration.name!r} of base agent {base.__name__}: actions "
+            f"are not inherited; declare it in {cls.__name__}"
+        )
+        for base in cls.__mro__[1:]
+        for attribute, member in vars(base).items()
+        for declaration in declarations_on(member)
+        if not declarations_on(vars(cls).get(attribute))
+    ]

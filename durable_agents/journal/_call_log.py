@@ -1,0 +1,292 @@
+"""Decides, for each durable call of an action run, whether to replay or to execute.
+
+Rule 1: every rule of replay lives in this file. Rule 2: this file does no I/O and reads no clock,
+so that a test can walk through any history of crashes in microseconds.
+
+Theory of operation
+===================
+
+An action is a coroutine that may be started many times: after a crash, after a failure, after a
+new deployment. Each start gets a fresh `CallLog` over the records that earlier starts left, and
+asks it once per durable call. A call is known by its branch and its position in that branch;
+function id and digest say whether the code still makes the same call there.
+
+    recorded there?  same call?  status              decision
+    ---------------  ----------  ------------------  ------------------------------------------
+    no               -           -                   Start     execute
+    yes              yes         succeeded, failed   Replay    hand the outcome over
+    yes              yes         abandoned           Abandoned never completes, as it did not
+    yes              yes         pending             Resume    attempts were made, none settled
+    yes              no          any                 Diverged  clear, or park the run
+
+What a `Resume` leads to depends on what was declared and on whether the last attempt is in doubt;
+see `resolution`.
+"""
+
+from collections.abc import Iterable, Iterator
+from enum import Enum
+from typing import Literal, TypeAlias
+
+import msgspec
+
+from durable_agents.journal._entries import batch_of
+from durable_agents.journal._identity import DurableOptions
+from durable_agents.serialization import Payload
+
+__all__ = [
+    "Abandoned",
+    "CallKey",
+    "CallLog",
+    "CallRecord",
+    "CallStatus",
+    "Decision",
+    "Diverged",
+    "DivergencePolicy",
+    "Replay",
+    "Resolution",
+    "Resume",
+    "Start",
+    "is_cleared_by",
+    "place",
+    "resolution",
+]
+
+CallKey: TypeAlias = tuple[str, int]
+"""Branch and position."""
+DivergencePolicy: TypeAlias = Literal["protect", "clear", "fail"]
+
+BRANCH_SEPARATOR = "/"
+COUNT_SEPARATOR = "."
+
+
+class CallStatus(Enum):
+    """How far a call has come."""
+
+    PENDING = "pending"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    ABANDONED = "abandoned"
+
+
+class CallRecord(msgspec.Struct, kw_only=True):
+    """What the journal knows of one call; the fold over the entries fills it in."""
+
+    branch: str
+    position: int
+    function: str
+    digest: bytes
+    preview: str = ""
+    status: CallStatus = CallStatus.PENDING
+    payload: Payload | None = None
+    attempts: int = 0
+    """Attempts that ended without settling the call."""
+    in_doubt: bool = False
+    """Whether an attempt was begun on record and nothing is known of its end."""
+    guarded: bool = False
+    seq: int = 0
+    """Place in the store of the entry that settled it; gives the order of delivery."""
+    at: float = 0.0
+
+    @property
+    def key(self) -> CallKey:
+        """Branch and position."""
+        return (self.branch, self.position)
+
+    @property
+    def has_settled(self) -> bool:
+        """Whether there is an outcome to hand over."""
+        return self.status in {CallStatus.SUCCEEDED, CallStatus.FAILED}
+
+    def __str__(self) -> str:
+        return f"{self.function}({self.preview})"
+
+
+class Start(msgspec.Struct, frozen=True):
+    """Nothing is recorded there."""
+
+
+class Replay(msgspec.Struct, frozen=True):
+    """The call has an outcome."""
+
+    record: CallRecord
+
+
+class Abandoned(msgspec.Struct, frozen=True):
+    """The action gave this call up, and will again."""
+
+    record: CallRecord
+
+
+class Resume(msgspec.Struct, frozen=True):
+    """The call was attempted and has not settled."""
+
+    record: CallRecord
+
+
+class Diverged(msgspec.Struct, frozen=True):
+    """The code makes another call here than the one on record."""
+
+    record: CallRecord
+    dropped: tuple[CallRecord, ...]
+    """What a clear would drop: this record and all later ones of the branch, and those of the
+    branches that it started later."""
+    difference: str
+    """What was recorded and what the code does now, for people."""
+
+    def must_park(self, policy: DivergencePolicy) -> bool:
+        """Whether a person has to decide, because of the policy or to repeat no payment."""
+        if policy == "clear":
+            return False
+        return policy == "fail" or any(r.guarded for r in self.dropped)
+
+
+Decision: TypeAlias = Start | Replay | Abandoned | Resume | Diverged
+
+_START = Start()
+
+
+class Resolution(Enum):
+    """What becomes of a call that was attempted and has not settled."""
+
+    RUN = "run"
+    RECONCILE = "reconcile"
+    FAIL = "fail"
+    PARK = "park"
+
+
+def resolution(record: CallRecord, options: DurableOptions) -> Resolution:
+    """What a `Resume` leads to.
+
+    Args:
+        record: The record that was found.
+        options: What the code declares today.
+    """
+    if not record.in_doubt:
+        return Resolution.RUN
+    if options.reconciler is not None:
+        return Resolution.RECONCILE
+    if options.on_interrupt == "fail":
+        return Resolution.FAIL
+    return Resolution.PARK if options.on_interrupt == "ask" else Resolution.RUN
+
+
+class CallLog:
+    """What one action run has on record, asked once per call.
+
+    Args:
+        records: What earlier starts of the action left, one per call.
+        overtakings: Outcomes that an earlier replay handed over out of order, each with the one
+            that it overtook.
+    """
+
+    def __init__(
+        self,
+        records: Iterable[CallRecord] = (),
+        overtakings: Iterable[tuple[CallKey, CallKey]] = (),
+    ) -> None:
+        self._records = {r.key: r for r in records}
+        self._overtakings = tuple(overtakings)
+        self._not_asked = {r.key for r in self._records.values() if _is_owed(r)}
+
+    @property
+    def is_replaying(self) -> bool:
+        """Whether recorded outcomes are left that the action has not asked for."""
+        return bool(self._not_asked)
+
+    def has_outcome(self, key: CallKey) -> bool:
+        """Whether the call at this place would be replayed."""
+        record = self._records.get(key)
+        return record is not None and record.status is not CallStatus.PENDING
+
+    def next_call(self, key: CallKey, function: str, digest: bytes, preview: str) -> Decision:
+        """Decide one durable call.
+
+        Args:
+            key: Branch and position of the call.
+            function: Id of the function that the code calls now.
+            digest: Digest of its arguments.
+            preview: Its arguments for people.
+        """
+        # A first start has no records: one look-up, no allocation.
+        if not self._records:
+            return _START
+        record = self._records.get(key)
+        if record is None:
+            return _START
+        if record.function != function or record.digest != digest:
+            now = f"{function}({preview})"
+            difference = f"recorded {record} at {place(key)}, now {now}"
+            return Diverged(record, tuple(self._from(key)), difference)
+        self._not_asked.discard(key)
+        if record.status is CallStatus.PENDING:
+            return Resume(record)
+        if record.status is CallStatus.ABANDONED:
+            return Abandoned(record)
+        return Replay(record)
+
+    def clear(self, key: CallKey) -> None:
+        """Forget the record at `key` and all that a divergence there makes worthless."""
+        for record in list(self._from(key)):
+            del self._records[record.key]
+            self._not_asked.discard(record.key)
+
+    def never_asked(self) -> list[CallRecord]:
+        """Records that the action, now at its end, did not ask for: it lost some of its calls."""
+        return [self._records[key] for key in sorted(self._not_asked)]
+
+    def batches(self) -> list[list[CallKey]]:
+        """Settled calls in the order they were handed over, one batch per transaction."""
+        settled = [r for r in self._records.values() if r.has_settled]
+        batches: dict[int, list[CallKey]] = {}
+        for record in sorted(settled, key=_seq):
+            batches.setdefault(batch_of(record.seq), []).append(record.key)
+        ordered = list(batches.values())
+        for key, blocked in self._overtakings:
+            _overtake(ordered, key, blocked)
+        return ordered
+
+    def _from(self, key: CallKey) -> Iterator[CallRecord]:
+        return (r for r in self._records.values() if is_cleared_by(r.key, key))
+
+
+def place(key: CallKey) -> str:
+    """Where a call stands in its action, for people: `root:0`, `root/2.0.fetch:1`."""
+    branch, position = key
+    return f"root{branch}:{position}"
+
+
+def is_cleared_by(key: CallKey, cleared: CallKey) -> bool:
+    """Whether a divergence at `cleared` makes the record at `key` worthless.
+
+    So are the later calls of the branch, and those of the branches that it started later: a
+    child's name begins with the number of calls that its parent had made by then.
+    """
+    branch, position = key
+    parent, first = cleared
+    if branch == parent:
+        return position >= first
+    prefix = parent + BRANCH_SEPARATOR
+    if not branch.startswith(prefix):
+        return False
+    calls_before, _, _ = branch[len(prefix) :].partition(COUNT_SEPARATOR)
+    return int(calls_before) > first
+
+
+def _is_owed(record: CallRecord) -> bool:
+    return record.status is not CallStatus.ABANDONED
+
+
+def _seq(record: CallRecord) -> int:
+    return record.seq
+
+
+def _overtake(batches: list[list[CallKey]], key: CallKey, blocked: CallKey) -> None:
+    """Put `key` in a batch of its own, before the one that holds `blocked`."""
+    if not any(blocked in batch for batch in batches):
+        return
+    for batch in batches:
+        if key in batch:
+            batch.remove(key)
+            break
+    index = next(i for i, batch in enumerate(batches) if blocked in batch)
+    batches.insert(index, [key])

@@ -1,0 +1,433 @@
+"""What was called: the function's id and the digest of its arguments.
+
+Rule 1: the identity of a call is the same in every process, on every machine and for every order
+of keywords, sets and dictionaries. Rule 2: what has no such identity is refused with the remedy;
+nothing falls back to a `repr` or to an address in memory.
+
+    callable                            id                          part of the digest
+    ---------------------------------   -------------------------   -----------------------------
+    function, class or static method    module:qualname             -
+    lambda                              module:qualname#code        -
+    functools.partial                   that of its function        its arguments
+    bound method                        module:qualname             the instance, if plain data
+    object with `__call__`              module:qualname of class    the instance, if plain data
+    any of them with a declared name    the name                    arguments only
+
+Arguments are bound to the signature first, so that a value given by position or by keyword is the
+same call. Defaults that were not given are left out: a new parameter with a default changes no
+call that was recorded before it.
+"""
+
+import functools
+import inspect
+import reprlib
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, replace
+from hashlib import blake2b
+from types import BuiltinFunctionType, CodeType, FunctionType, MethodType
+from typing import Any, Literal, TypeAlias, TypeVar
+
+from durable_agents.errors import EncodeError, UnsupportedCallableError
+from durable_agents.retry import RetryPolicy
+from durable_agents.serialization import SCALARS, canonical_bytes
+
+__all__ = [
+    "CallIdentity",
+    "CallableSpec",
+    "DurableOptions",
+    "OnInterrupt",
+    "durable",
+    "identify",
+    "is_async",
+]
+
+OnInterrupt: TypeAlias = Literal["rerun", "fail", "ask"]
+F = TypeVar("F", bound=Callable[..., Any])
+
+_DIGEST_BYTES = 16
+_PREVIEW_LENGTH = 120
+_OPTIONS = "__durable_options__"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DurableOptions:
+    """How a durable function wants to be called; None leaves the default."""
+
+    name: str | None = None
+    """Id of the function instead of `module:qualname`; survives renaming and moving it."""
+    retry: RetryPolicy | None = None
+    """When to try again. Default: never."""
+    timeout: float | None = None
+    """Seconds for each attempt, > 0. Default: no bound."""
+    reconciler: Callable[..., Any] | None = None
+    """Asks the outside whether an interrupted call took effect; takes the call's arguments or
+    none."""
+    on_interrupt: OnInterrupt | None = None
+    """What becomes of a call in doubt without a reconciler. Default `"rerun"`."""
+    limit: str | None = None
+    """Name of a limit in `WorkerSettings.limits`."""
+    key: str | None = None
+    """Stands for the arguments in the digest; for arguments that have no stable form."""
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be meant."""
+        if self.timeout is not None and not self.timeout > 0:
+            msg = f"timeout is {self.timeout!r}, expected seconds > 0 or None"
+            raise ValueError(msg)
+        if self.on_interrupt not in {None, "rerun", "fail", "ask"}:
+            msg = f"on_interrupt is {self.on_interrupt!r}, expected 'rerun', 'fail' or 'ask'"
+            raise ValueError(msg)
+        if self.reconciler is not None and not callable(self.reconciler):
+            msg = f"the reconciler must be callable, got {type(self.reconciler).__name__}"
+            raise TypeError(msg)
+
+    @property
+    def is_guarded(self) -> bool:
+        """Whether a pending record is written before the effect."""
+        return self.reconciler is not None or self.on_interrupt in {"fail", "ask"}
+
+    def merged_over(self, declared: "DurableOptions") -> "DurableOptions":
+        """These options where they are given, the declared ones elsewhere."""
+        given = {f: v for f in self.__slots__ if (v := getattr(self, f)) is not None}
+        return replace(declared, **given)
+
+
+_DEFAULT_OPTIONS = DurableOptions()
+
+
+def durable(  # noqa: PLR0913 - each is one documented option of the decorator
+    *,
+    name: str | None = None,
+    retry: RetryPolicy | None = None,
+    timeout: float | None = None,
+    reconciler: Callable[..., Any] | None = None,
+    on_interrupt: OnInterrupt | None = None,
+    limit: str | None = None,
+    key: str | None = None,
+) -> Callable[[F], F]:
+    """Declare how a function behaves when it is called through `ctx.durable`.
+
+    The function itself stays as it is: called directly, it runs without a record.
+
+    Args:
+        name: Id of the function in the journal. Default `module:qualname`.
+        retry: When a failed attempt is followed by another one. Default: never.
+        timeout: Seconds for each attempt. Default: no bound.
+        reconciler: Asks the outside whether an interrupted call took effect. Called with the
+            call's arguments or with none; returns or raises the outcome, or raises
+            `NotExecuted`.
+        on_interrupt: For a call in doubt without a reconciler: `"rerun"` (default) runs it
+            again, `"fail"` raises `InDoubtError`, `"ask"` parks the run.
+        limit: Name of a limit of the worker that each call takes a place of.
+        key: Text that stands for the arguments in the digest.
+
+    Raises:
+        TypeError: The reconciler is not callable, or takes neither no argument nor the
+            arguments of the function.
+        ValueError: The timeout is not positive, or `on_interrupt` is none of the three.
+    """
+    options = DurableOptions(
+        name=name,
+        retry=retry,
+        timeout=timeout,
+        reconciler=reconciler,
+        on_interrupt=on_interrupt,
+        limit=limit,
+        key=key,
+    )
+
+    def declare(fn: F) -> F:
+        if reconciler is not None:
+            check_reconciler(reconciler, fn)
+        setattr(fn, _OPTIONS, options)
+        return fn
+
+    return declare
+
+
+def check_reconciler(reconciler: Callable[..., Any], fn: Callable[..., Any]) -> bool:
+    """Whether the reconciler takes the call's arguments; False where it takes none.
+
+    Raises:
+        TypeError: It takes neither.
+    """
+    wanted = _signature(reconciler)
+    if wanted is None or not wanted.parameters:
+        return wanted is None
+    offered = _signature(fn)
+    if offered is None or _accepts(wanted, offered):
+        return True
+    if all(p.default is not p.empty or p.kind in _VARIADIC for p in wanted.parameters.values()):
+        return False
+    msg = (
+        f"the reconciler {reconciler!r} takes {wanted}; it must take no argument or the "
+        f"arguments of {_name_of(fn)}{offered}"
+    )
+    raise TypeError(msg)
+
+
+_VARIADIC = {inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD}
+
+
+def _accepts(wanted: inspect.Signature, offered: inspect.Signature) -> bool:
+    """Whether each way to call `offered` by its required parameters also calls `wanted`."""
+    positional: list[None] = []
+    keywords: dict[str, None] = {}
+    for parameter in offered.parameters.values():
+        if parameter.kind is parameter.KEYWORD_ONLY:
+            keywords[parameter.name] = None
+        elif parameter.kind not in _VARIADIC:
+            positional.append(None)
+    try:
+        wanted.bind(*positional, **keywords)
+    except TypeError:
+        return False
+    return True
+
+
+class CallIdentity:
+    """One durable call as it was made: what is called, with what, and how it is known."""
+
+    __slots__ = ("args", "digest", "kwargs", "preview", "spec")
+
+    def __init__(
+        self,
+        spec: "CallableSpec",
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
+        digest: bytes,
+        preview: str,
+    ) -> None:
+        self.spec = spec
+        self.args = args
+        self.kwargs = kwargs
+        self.digest = digest
+        self.preview = preview
+
+    def __str__(self) -> str:
+        return f"{self.spec.function_id}({self.preview})"
+
+
+class CallableSpec:
+    """A callable, described once: its id, its parameters, and how it wants to be called."""
+
+    __slots__ = (
+        "_names",
+        "_prefixes",
+        "_seed",
+        "_signature",
+        "fn",
+        "function_id",
+        "is_async",
+        "is_plain",
+        "options",
+        "reconciler_takes_arguments",
+    )
+
+    def __init__(self, fn: Callable[..., Any], options: DurableOptions) -> None:
+        self.fn = fn
+        self.options = options
+        self.is_async = is_async(fn)
+        self.function_id, instance = _function_id(fn, options.name)
+        self._seed = b"" if instance is None else _instance_bytes(instance, self.function_id)
+        self._signature = _signature(fn)
+        self._names = _positional_names(self._signature)
+        self._prefixes: dict[int, Any] = {}
+        # Nothing to wait for, to look up or to write before the effect: the straight road.
+        self.is_plain = not options.is_guarded and (
+            options.retry is None and options.timeout is None and options.limit is None
+        )
+        self.reconciler_takes_arguments = options.reconciler is not None and check_reconciler(
+            options.reconciler, fn
+        )
+
+    def identify(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> CallIdentity:
+        """The call of this callable with these arguments, as it stands before it runs.
+
+        Raises:
+            EncodeError: An argument has no stable form; the error names it.
+            TypeError: The callable does not take these arguments.
+        """
+        return CallIdentity(self, args, kwargs, self._digest(args, kwargs), _preview(args, kwargs))
+
+    def _digest(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bytes:
+        if self.options.key is not None:
+            self._bind(args, kwargs)
+            return self._prefix(("key",), self.options.key.encode()).digest()
+        if kwargs or len(args) > len(self._names):
+            bound = self._bind(args, kwargs)
+            names, values = tuple(bound), list(bound.values())
+            return self._prefix(names, self._canonical(names, values)).digest()
+        # One hash state per number of arguments: the names are hashed once, not per call.
+        prefix = self._prefixes.get(len(args))
+        if prefix is None:
+            self._bind(args, kwargs)
+            prefix = self._prefixes[len(args)] = self._prefix(self._names[: len(args)], b"")
+        prefix = prefix.copy()
+        prefix.update(self._canonical(self._names, list(args)))
+        return prefix.digest()
+
+    def _prefix(self, names: tuple[str, ...], content: bytes) -> Any:
+        state = blake2b(self._seed, digest_size=_DIGEST_BYTES)
+        state.update("\0".join(names).encode() + b"\0")
+        state.update(content)
+        return state
+
+    def _bind(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+        if self._signature is None:
+            return {**{str(i): a for i, a in enumerate(args)}, **dict(sorted(kwargs.items()))}
+        return self._signature.bind(*args, **kwargs).arguments
+
+    def _canonical(self, names: tuple[str, ...], values: list[Any]) -> bytes:
+        try:
+            return canonical_bytes(values, self.function_id)
+        except EncodeError:
+            # Once more, one by one: the error has to name the argument.
+            for name, value in zip(names, values, strict=False):
+                canonical_bytes(value, f"argument {name!r} of {self.function_id}")
+            raise
+
+
+def identify(
+    fn: Callable[..., Any],
+    args: tuple[Any, ...],
+    kwargs: Mapping[str, Any],
+    options: DurableOptions | None = None,
+) -> CallIdentity:
+    """What calling `fn` with these arguments is known by.
+
+    Args:
+        fn: Function, partial, bound method or callable object.
+        args: Positional arguments.
+        kwargs: Keyword arguments.
+        options: Options of this one call, which go before the declared ones.
+
+    Raises:
+        EncodeError: An argument or the instance of a method has no stable form.
+        TypeError: `fn` does not take these arguments, or its reconciler does not fit.
+        UnsupportedCallableError: `fn` has no stable name; give it one.
+    """
+    if type(fn) is FunctionType and options is None and fn.__closure__ is None:
+        return _described(fn).identify(args, kwargs)
+    while isinstance(fn, functools.partial):
+        args, kwargs = fn.args + args, {**fn.keywords, **kwargs}
+        fn = fn.func
+    declared: DurableOptions = getattr(fn, _OPTIONS, _DEFAULT_OPTIONS)
+    merged = declared if options is None else options.merged_over(declared)
+    return CallableSpec(fn, merged).identify(args, kwargs)
+
+
+@functools.lru_cache(maxsize=1024)
+def _described(fn: FunctionType) -> CallableSpec:
+    # Only functions without a closure are kept: they live as long as their module anyway.
+    return CallableSpec(fn, getattr(fn, _OPTIONS, _DEFAULT_OPTIONS))
+
+
+def _function_id(fn: Callable[..., Any], name: str | None) -> tuple[str, object | None]:
+    """Id of the callable, and the instance that takes part in the digest, if any."""
+    if name is not None:
+        return name, None
+    if isinstance(fn, MethodType):
+        owner = fn.__self__
+        if isinstance(owner, type):
+            return f"{owner.__module__}:{owner.__qualname__}.{fn.__name__}", None
+        return _name_of(fn), owner
+    if isinstance(fn, (FunctionType, BuiltinFunctionType, type)):
+        if isinstance(fn, BuiltinFunctionType) and _has_instance(fn):
+            return _name_of(fn), fn.__self__
+        suffix = f"#{_code_hash(fn.__code__)}" if fn.__name__ == "<lambda>" else ""
+        return _name_of(fn) + suffix, None
+    if hasattr(fn, "__qualname__") and hasattr(fn, "__module__"):
+        return _name_of(fn), None
+    return _name_of(type(fn)), fn
+
+
+def _has_instance(fn: BuiltinFunctionType) -> bool:
+    owner = fn.__self__
+    return owner is not None and not inspect.ismodule(owner)
+
+
+def _name_of(fn: Callable[..., Any]) -> str:
+    module = getattr(fn, "__module__", None)
+    qualname = getattr(fn, "__qualname__", None)
+    if not isinstance(qualname, str):
+        msg = f"{fn!r} has no name to be known by after a crash: use ctx.options(name=...)"
+        raise UnsupportedCallableError(msg)
+    return f"{module or 'builtins'}:{qualname}"
+
+
+def _instance_bytes(instance: object, function_id: str) -> bytes:
+    try:
+        return canonical_bytes(instance, f"instance of {function_id}")
+    except EncodeError as error:
+        raise EncodeError(
+            error.what,
+            error.type_name,
+            error.problem,
+            "Name the call: ctx.options(name=...) leaves the instance out of its identity.",
+        ) from error
+
+
+def _code_hash(code: CodeType) -> str:
+    """Hash of what a lambda does; the same in each process of one Python version."""
+    state = blake2b(code.co_code, digest_size=6)
+    for constant in code.co_consts:
+        is_code = isinstance(constant, CodeType)
+        state.update((_code_hash(constant) if is_code else _constant(constant)).encode())
+    state.update("\0".join((*code.co_names, *code.co_freevars)).encode())
+    return state.hexdigest()
+
+
+def _constant(constant: object) -> str:
+    if isinstance(constant, frozenset):
+        return f"frozenset({sorted(map(repr, constant))})"
+    return repr(constant)
+
+
+def is_async(fn: Callable[..., Any]) -> bool:
+    """Whether calling it gives a coroutine."""
+    if isinstance(fn, functools.partial):
+        return is_async(fn.func)
+    return inspect.iscoroutinefunction(fn) or inspect.iscoroutinefunction(
+        getattr(fn, "__call__", None)  # noqa: B004 - asks how it is called, not whether
+    )
+
+
+def _signature(fn: Callable[..., Any]) -> inspect.Signature | None:
+    try:
+        return inspect.signature(fn)
+    except ValueError:
+        return None  # some builtins do not tell
+
+
+def _positional_names(signature: inspect.Signature | None) -> tuple[str, ...]:
+    if signature is None:
+        return ()
+    kinds = {inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD}
+    return tuple(p.name for p in signature.parameters.values() if p.kind in kinds)
+
+
+_REPR = reprlib.Repr()
+_REPR.maxstring = _REPR.maxother = 60
+_MAX_PREVIEW_INT = 1 << 63
+
+
+def _preview(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str:
+    parts = [_short(a) for a in args]
+    if kwargs:
+        parts += [f"{name}={_short(value)}" for name, value in kwargs.items()]
+    return ", ".join(parts)[:_PREVIEW_LENGTH]
+
+
+def _short(value: object) -> str:
+    kind = type(value)
+    if kind is int and -_MAX_PREVIEW_INT < value < _MAX_PREVIEW_INT:  # type: ignore[operator]  # it is an int
+        return repr(value)
+    if kind is str and len(value) <= 60:  # type: ignore[arg-type]  # it is a str
+        return repr(value)
+    if kind in SCALARS and kind not in {int, str, bytes}:
+        return repr(value)
+    try:
+        return _REPR.repr(value)
+    except Exception:  # noqa: BLE001 - a preview must not fail a call
+        return f"<{kind.__name__}>"

@@ -1,0 +1,228 @@
+"""What a run has come to: a pure fold over its journal.
+
+A store only appends rows and reads them; all that they mean is worked out here, entry by entry, in
+the order of the store. `apply` handles each type of entry; an unknown one does not get this far,
+since it fails to decode.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from enum import IntEnum
+
+from durable_agents.journal._call_log import (
+    CallKey,
+    CallLog,
+    CallRecord,
+    CallStatus,
+    is_cleared_by,
+)
+from durable_agents.journal._entries import (
+    ActionCompleted,
+    ActionFailed,
+    ActionStarted,
+    CallAbandoned,
+    CallBegun,
+    CallRetried,
+    CallsCleared,
+    CallSettled,
+    DeliveredOutOfOrder,
+    Entry,
+    MemoryUpdate,
+    RunAccepted,
+    RunCancelled,
+    RunCompleted,
+    RunFailed,
+    RunParked,
+    RunRetried,
+    RunTakenOver,
+    SentEvent,
+)
+from durable_agents.serialization import Payload
+
+__all__ = ["ActionState", "EventState", "RunState", "RunStatus"]
+
+
+class RunStatus(IntEnum):
+    """State of a run; those below `COMPLETED` are open. The numbers are on disk."""
+
+    ACCEPTED = 0
+    RUNNING = 1
+    WAITING = 2
+    PARKED = 3
+    COMPLETED = 10
+    FAILED = 11
+    CANCELLED = 12
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the run may still go on by itself or by a person's decision."""
+        return self < RunStatus.COMPLETED
+
+
+@dataclass(frozen=True, slots=True)
+class EventState:
+    """An event that a completed action sent."""
+
+    event: SentEvent
+    upstream_event: int
+    """Number of the event that fired the sending action."""
+    upstream_action: str
+    at: float
+
+
+@dataclass(slots=True)
+class ActionState:
+    """What one action run has on record."""
+
+    number: int
+    """Number of the action run within the run, from 0."""
+    event: int
+    """Number of the event that fired it: 0 is the input."""
+    name: str
+    started: ActionStarted | None = None
+    records: dict[CallKey, CallRecord] = field(default_factory=dict)
+    overtakings: list[tuple[CallKey, CallKey]] = field(default_factory=list)
+    failed_attempts: int = 0
+    is_completed: bool = False
+
+    def call_log(self) -> CallLog:
+        """A fresh cursor over the records, for one start of the action."""
+        return CallLog(self.records.values(), self.overtakings)
+
+    def record(self, entry: CallBegun | CallSettled | CallAbandoned | CallRetried) -> CallRecord:
+        """The record that an entry speaks of, made where it is new."""
+        key = (entry.branch, entry.position)
+        record = self.records.get(key)
+        if record is None or record.function != entry.function or record.digest != entry.digest:
+            record = CallRecord(
+                branch=entry.branch,
+                position=entry.position,
+                function=entry.function,
+                digest=entry.digest,
+            )
+            self.records[key] = record
+        record.at = entry.at
+        return record
+
+
+@dataclass(slots=True)
+class RunState:
+    """What one run has come to."""
+
+    accepted: RunAccepted | None = None
+    status: RunStatus = RunStatus.ACCEPTED
+    reason: str = ""
+    """Why the run is parked or cancelled, for people."""
+    error: Payload | None = None
+    """What failed the run."""
+    events: list[EventState] = field(default_factory=list)
+    """Events sent by completed actions; the first is event 1 of the run."""
+    actions: dict[tuple[int, str], ActionState] = field(default_factory=dict)
+    """Action runs by event number and action name."""
+    sensory: list[MemoryUpdate] = field(default_factory=list)
+    starts_without_progress: int = 0
+    """Times that a worker took the run over since its last other entry."""
+
+    @classmethod
+    def of(cls, rows: Iterable[tuple[int, Sequence[Entry]]]) -> "RunState":
+        """Fold rows, each its number in the store and its entries, in order."""
+        state = cls()
+        for seq, entries in rows:
+            for entry in entries:
+                state.apply(seq, entry)
+        return state
+
+    def apply(self, seq: int, entry: Entry) -> None:
+        """Take one more entry in.
+
+        Args:
+            seq: Number of the entry's row in the store.
+            entry: The next entry of the run.
+        """
+        match entry:
+            case RunTakenOver():
+                self.starts_without_progress += 1
+                return
+            case RunAccepted():
+                self.accepted = entry
+            case ActionStarted() | ActionCompleted() | ActionFailed():
+                self._apply_to_actions(entry)
+            case RunCompleted() | RunFailed() | RunParked() | RunCancelled() | RunRetried():
+                self._apply_to_run(entry)
+            case _:
+                self._apply_to_calls(seq, entry)
+        self.starts_without_progress = 0
+
+    def _apply_to_actions(self, entry: ActionStarted | ActionCompleted | ActionFailed) -> None:
+        if isinstance(entry, ActionFailed):
+            self._numbered(entry.action).failed_attempts = entry.attempt
+            return
+        key = (entry.event, entry.name)
+        action = self.actions.setdefault(key, ActionState(entry.action, *key))
+        self.status = RunStatus.RUNNING
+        if isinstance(entry, ActionStarted):
+            action.started = entry
+            return
+        action.is_completed = True
+        action.records.clear()
+        self.events += [EventState(e, entry.event, entry.name, entry.at) for e in entry.events]
+        self.sensory += entry.sensory
+
+    def _apply_to_run(
+        self, entry: RunCompleted | RunFailed | RunParked | RunCancelled | RunRetried
+    ) -> None:
+        match entry:
+            case RunCompleted():
+                self.status = RunStatus.COMPLETED
+            case RunFailed():
+                self.status, self.error = RunStatus.FAILED, entry.error
+            case RunParked():
+                self.status, self.reason = RunStatus.PARKED, entry.reason
+            case RunCancelled():
+                self.status, self.reason = RunStatus.CANCELLED, entry.reason
+            case RunRetried():
+                self.status, self.error, self.reason = RunStatus.ACCEPTED, None, ""
+
+    def _apply_to_calls(
+        self,
+        seq: int,
+        entry: CallBegun
+        | CallSettled
+        | CallAbandoned
+        | CallRetried
+        | CallsCleared
+        | DeliveredOutOfOrder,
+    ) -> None:
+        action = self._numbered(entry.action)
+        match entry:
+            case CallsCleared():
+                cleared = (entry.branch, entry.position)
+                for key in [k for k in action.records if is_cleared_by(k, cleared)]:
+                    del action.records[key]
+            case DeliveredOutOfOrder():
+                overtaken = (entry.overtaken_branch, entry.overtaken_position)
+                action.overtakings.append(((entry.branch, entry.position), overtaken))
+            case _:
+                _apply_to_call(action.record(entry), seq, entry)
+
+    def _numbered(self, number: int) -> ActionState:
+        return next(a for a in self.actions.values() if a.number == number)
+
+
+def _apply_to_call(
+    record: CallRecord, seq: int, entry: CallBegun | CallSettled | CallAbandoned | CallRetried
+) -> None:
+    match entry:
+        case CallBegun():
+            record.preview = entry.preview
+            record.in_doubt = record.guarded = True
+        case CallRetried():
+            record.attempts, record.in_doubt = entry.attempt, False
+        case CallSettled():
+            record.status = CallStatus.FAILED if entry.failed else CallStatus.SUCCEEDED
+            record.payload, record.preview, record.seq = entry.payload, entry.preview, seq
+            record.guarded, record.in_doubt = entry.guarded, False
+        case CallAbandoned():
+            # It also overrides a settlement that had been committed and not yet handed over.
+            record.status, record.preview = CallStatus.ABANDONED, entry.preview
+            record.guarded, record.payload = entry.guarded, None

@@ -1,0 +1,36 @@
+"""What to do with a run that an earlier process left unfinished. Pure: its state in, a verdict out.
+
+A call that kills its process (a segfault, the out-of-memory killer) would otherwise kill each
+process that takes the run over. So every take-over is counted, and a run that was started several
+times in a row without a single new entry is given up as a dead letter, with everything it has on
+record.
+"""
+
+from enum import Enum
+
+from durable_agents.journal import RunState, RunStatus
+
+__all__ = ["MAX_STARTS_WITHOUT_PROGRESS", "Verdict", "verdict_on"]
+
+MAX_STARTS_WITHOUT_PROGRESS = 5
+
+
+class Verdict(Enum):
+    """What becomes of a run that is found in the store."""
+
+    GO_ON = "go on"
+    GIVE_UP = "give up"
+    LEAVE = "leave"
+
+
+def verdict_on(state: RunState) -> Verdict:
+    """Decide about one run.
+
+    Args:
+        state: What its journal adds up to.
+    """
+    if not state.status.is_open or state.status is RunStatus.PARKED:
+        return Verdict.LEAVE
+    if state.starts_without_progress >= MAX_STARTS_WITHOUT_PROGRESS:
+        return Verdict.GIVE_UP
+    return Verdict.GO_ON

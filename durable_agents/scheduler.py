@@ -1,0 +1,151 @@
+"""Which run may start next: order per key, fairness between keys, a bound on the whole.
+
+Rule 1: of one key, one run at a time, in the order of acceptance. Rule 2: keys take turns: a key
+whose run has ended goes to the end of the line, so that a busy key delays nobody by more than one
+run. Rule 3: of one key only the next few runs are kept in memory; the rest waits in the store, and
+`hungry` names the keys whose next runs have to be read.
+
+This file decides; it starts nothing and waits for nothing.
+"""
+
+from collections import deque
+from collections.abc import Iterable
+
+__all__ = ["Scheduler"]
+
+MAX_KEPT_PER_KEY = 64
+
+
+class _KeyLine:
+    """The runs of one key that wait for their turn."""
+
+    __slots__ = ("has_more_stored", "is_held", "last_kept", "numbers")
+
+    def __init__(self) -> None:
+        self.numbers: deque[int] = deque()
+        self.is_held = False
+        self.has_more_stored = False
+        self.last_kept = 0
+
+
+class Scheduler:
+    """Decides what starts; told what was accepted and what ended.
+
+    Args:
+        max_concurrent_runs: Most runs at the same time, at least 1.
+    """
+
+    def __init__(self, max_concurrent_runs: int) -> None:
+        self._free = max_concurrent_runs
+        self._lines: dict[str, _KeyLine] = {}
+        self._ready: deque[str] = deque()
+        self._hungry: set[str] = set()
+        self._running = 0
+        self._being_fed = 0
+
+    @property
+    def waiting_count(self) -> int:
+        """Runs kept in memory that wait for their turn."""
+        return sum(len(line.numbers) for line in self._lines.values())
+
+    @property
+    def has_ready(self) -> bool:
+        """Whether `next_run` would give a run."""
+        return self._free > 0 and bool(self._ready)
+
+    @property
+    def is_drained(self) -> bool:
+        """Whether nothing is left to do: whatever waits, waits behind a key that is held."""
+        return not (self._running or self._ready or self._hungry or self._being_fed)
+
+    def offer(self, key: str, number: int) -> bool:
+        """A run was accepted; runs of one key are offered in order.
+
+        Returns:
+            Whether the run is kept in memory; otherwise it is read from the store in its turn.
+        """
+        line = self._lines.get(key)
+        if line is None:
+            line = self._lines[key] = _KeyLine()
+            self._ready.append(key)
+        elif line.has_more_stored or len(line.numbers) >= MAX_KEPT_PER_KEY:
+            line.has_more_stored = True
+            return False
+        elif not line.numbers and not line.is_held:
+            self._ready.append(key)
+        line.numbers.append(number)
+        line.last_kept = number
+        return True
+
+    def next_run(self) -> tuple[str, int] | None:
+        """Take the next run that may start, with its key; None where none may."""
+        if not self.has_ready:
+            return None
+        key = self._ready.popleft()
+        line = self._lines[key]
+        self._free -= 1
+        self._running += 1
+        line.is_held = True
+        return key, line.numbers.popleft()
+
+    def finish(self, key: str) -> None:
+        """The key's run has ended: the next one of the key may come."""
+        self.hold(key)
+        self._let_go(key)
+
+    def hold(self, key: str) -> None:
+        """The key's run gives its place up and keeps the key: it is parked, or it blocks."""
+        assert self._lines[key].is_held, "only a key whose run has started is let go"
+        self._free += 1
+        self._running -= 1
+
+    def hold_from_start(self, key: str) -> None:
+        """A key that comes from the store with a run that keeps it."""
+        line = self._lines.setdefault(key, _KeyLine())
+        line.is_held = True
+
+    def release(self, key: str) -> None:
+        """A key that was held may go on."""
+        self._let_go(key)
+
+    def hungry(self) -> list[tuple[str, int]]:
+        """Keys whose next runs have to be read from the store, each with the last number read.
+
+        A key is named once; `feed` answers.
+        """
+        if not self._hungry:
+            return []
+        named = [(key, self._lines[key].last_kept) for key in self._hungry]
+        self._hungry.clear()
+        self._being_fed += len(named)
+        return named
+
+    def feed(self, key: str, numbers: Iterable[int], *, has_more: bool) -> None:
+        """Runs of a hungry key as the store has them.
+
+        Args:
+            key: The key.
+            numbers: Its next runs in order, behind the last one that was kept.
+            has_more: Whether the store may hold still more of them.
+        """
+        self._being_fed -= 1
+        line = self._lines[key]
+        line.numbers.extend(numbers)
+        line.has_more_stored = has_more
+        if line.numbers:
+            line.last_kept = line.numbers[-1]
+            self._ready.append(key)
+        elif has_more:
+            self._hungry.add(key)
+        else:
+            del self._lines[key]
+
+    def _let_go(self, key: str) -> None:
+        line = self._lines[key]
+        line.is_held = False
+        if line.numbers:
+            self._ready.append(key)
+        elif line.has_more_stored:
+            self._hungry.add(key)
+        else:
+            del self._lines[key]

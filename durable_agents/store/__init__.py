@@ -1,0 +1,25 @@
+"""Where facts are kept: the port that the worker speaks to, and the stores behind it."""
+
+from durable_agents.store._in_memory import InMemoryStore
+from durable_agents.store._port import (
+    AcceptedRun,
+    NewRun,
+    OutputRow,
+    RunRow,
+    Store,
+    StoreFacts,
+    Write,
+)
+from durable_agents.store._sqlite import SqliteStore
+
+__all__ = [
+    "AcceptedRun",
+    "InMemoryStore",
+    "NewRun",
+    "OutputRow",
+    "RunRow",
+    "SqliteStore",
+    "Store",
+    "StoreFacts",
+    "Write",
+]

@@ -1,0 +1,161 @@
+"""The verified fake: passes the contract suite of every store, keeps nothing on disk."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+
+from durable_agents.errors import StoreOwnedError
+from durable_agents.journal import BATCH_BITS, Entry, MemoryUpdate, RunStatus, decode_row
+from durable_agents.store._port import (
+    AcceptedRun,
+    NewRun,
+    OutputRow,
+    RunRow,
+    StoreFacts,
+    Write,
+)
+from durable_agents.store._write_queue import Acceptance, Addition, QueuedWrite, WriteQueue
+
+__all__ = ["InMemoryStore"]
+
+_NAME = "in memory"
+
+
+class InMemoryStore:
+    """A store for tests: forgets everything with the process, but not when it is closed.
+
+    Rows are kept encoded, as in every store, so that what is read is never what was handed in.
+
+    Args:
+        token: Name of the store, part of the ids of its runs.
+    """
+
+    def __init__(self, token: str = "memory") -> None:
+        self._token = token
+        self._owner: str | None = None
+        self._was_closed = True
+        self._queue: WriteQueue | None = None
+        self._batch = 0
+        self._runs: dict[int, RunRow] = {}
+        self._numbers: dict[str, int] = {}
+        self._journal: dict[int, list[tuple[int, bytes]]] = {}
+        self._outputs: list[OutputRow] = []
+        self._memory: dict[tuple[str, str], dict[str, MemoryUpdate]] = {}
+
+    async def open(self, owner: str) -> StoreFacts:
+        """Take the store for one worker; see `Store.open`."""
+        if self._owner is not None:
+            raise StoreOwnedError(_NAME, f"it is owned by {self._owner}: close that worker first")
+        self._owner = owner
+        facts = StoreFacts(self._token, self._was_closed)
+        self._was_closed = False
+        self._queue = WriteQueue(_NAME, self._token, max(self._runs, default=0), self._commit)
+        return facts
+
+    async def close(self) -> None:
+        """Commit what has been enqueued, then let go of the store."""
+        if self._queue is not None:
+            await self._queue.close()
+            self._queue = None
+            self._owner, self._was_closed = None, True
+
+    def accept(self, run: NewRun) -> "asyncio.Future[AcceptedRun]":
+        """Take an input in; see `Store.accept`."""
+        return self._opened.accept(run)
+
+    def append(self, write: Write) -> "asyncio.Future[int]":
+        """Add to a run's journal; see `Store.append`."""
+        return self._opened.append(write)
+
+    async def journal(self, number: int) -> list[tuple[int, list[Entry]]]:
+        """Rows of a run; see `Store.journal`."""
+        self._opened.readmit(number)
+        rows = self._journal.get(number, [])
+        return [(seq, decode_row(number, body, _NAME)) for seq, body in rows]
+
+    async def find(self, run_id: str) -> RunRow | None:
+        """The run with this id."""
+        number = self._opened.number_of(run_id)
+        return self._runs.get(self._numbers.get(run_id, -1) if number is None else number)
+
+    async def open_runs(self, agent: str, *, after: int, limit: int) -> list[RunRow]:
+        """Runs of an agent that have not ended."""
+        rows = (r for r in self._runs.values() if r.agent == agent and r.status.is_open)
+        return sorted((r for r in rows if r.number > after), key=_number)[:limit]
+
+    async def open_runs_of_key(
+        self, agent: str, key: str, *, after: int, limit: int
+    ) -> list[RunRow]:
+        """The same for one key."""
+        rows = await self.open_runs(agent, after=after, limit=len(self._runs))
+        return [r for r in rows if r.key == key][:limit]
+
+    @property
+    def holds_memory(self) -> bool:
+        """Whether any short-term memory is kept."""
+        return bool(self._memory)
+
+    async def memory(self, agent: str, key: str) -> Mapping[str, MemoryUpdate]:
+        """Short-term memory of a key."""
+        return dict(self._memory.get((agent, key), {}))
+
+    async def outputs_of(self, number: int) -> list[OutputRow]:
+        """Outputs of one run, in order."""
+        return [row for row in self._outputs if row.number == number]
+
+    async def outputs(self, *, after: int, limit: int) -> list[OutputRow]:
+        """Outputs of all runs, beginning behind a position."""
+        return [row for row in self._outputs if row.position > after][:limit]
+
+    async def runs(self, *, after: int, limit: int) -> list[RunRow]:
+        """All runs by number, beginning behind `after`."""
+        return sorted((r for r in self._runs.values() if r.number > after), key=_number)[:limit]
+
+    @property
+    def _opened(self) -> WriteQueue:
+        assert self._queue is not None, "the store is not open: use it through a Worker"
+        return self._queue
+
+    async def _commit(self, batch: Sequence[QueuedWrite]) -> None:
+        self._batch += 1
+        for index, queued in enumerate(batch):
+            match queued.write:
+                case Acceptance() as acceptance:
+                    queued.result = self._keep_run(acceptance)
+                case Addition() as addition:
+                    queued.result = self._batch << BATCH_BITS | index
+                    self._keep_entries(queued.result, addition)
+
+    def _keep_run(self, acceptance: Acceptance) -> AcceptedRun:
+        number = self._numbers.setdefault(acceptance.run_id, acceptance.number)
+        if number != acceptance.number:
+            row = self._runs[number]
+            return AcceptedRun(number, row.run_id, row.key, is_new=False)
+        self._runs[number] = RunRow(
+            number, acceptance.run_id, acceptance.run.agent, acceptance.key, RunStatus.ACCEPTED
+        )
+        self._journal[number] = [(0, acceptance.body)]
+        return acceptance.as_accepted()
+
+    def _keep_entries(self, seq: int, addition: Addition) -> None:
+        write = addition.write
+        self._journal[write.number].append((seq, addition.body))
+        if write.status is not None:
+            row = self._runs[write.number]
+            self._runs[write.number] = RunRow(
+                row.number, row.run_id, row.agent, row.key, write.status
+            )
+        for event in write.outputs:
+            self._outputs.append(OutputRow(len(self._outputs) + 1, write.number, event))
+        if write.memory is not None:
+            agent, key, changes = write.memory
+            cells = self._memory.setdefault((agent, key), {})
+            for path, update in changes.items():
+                if update is None:
+                    cells.pop(path, None)
+                else:
+                    cells[path] = update
+
+
+def _number(row: RunRow) -> int:
+    return row.number
+

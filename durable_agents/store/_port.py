@@ -1,0 +1,177 @@
+"""What the rest of the package asks of a store, in its own words.
+
+A fake needs no SQL and a second database no cleverness: the verbs say what happened to a run. All
+stores pass one suite, `tests/contract`.
+"""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from durable_agents.journal import Entry, MemoryUpdate, RunStatus, SentEvent
+from durable_agents.serialization import Payload
+
+__all__ = ["AcceptedRun", "NewRun", "OutputRow", "RunRow", "Store", "StoreFacts", "Write"]
+
+
+@dataclass(frozen=True, slots=True)
+class StoreFacts:
+    """What a worker learns when it opens a store."""
+
+    token: str
+    """Random name of the store, part of the ids of its runs."""
+    was_closed: bool
+    """Whether the last owner closed it, rather than died."""
+
+
+@dataclass(frozen=True, slots=True)
+class NewRun:
+    """An input to take in."""
+
+    agent: str
+    key: str | None
+    """What inputs are ordered by; None: ordered with nobody, the key is the run's id."""
+    run_id: str | None
+    """The caller's id, which makes the acceptance idempotent; None: the store makes one up."""
+    input: Payload
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class AcceptedRun:
+    """An input that was taken in, now or earlier."""
+
+    number: int
+    """Number of the run in its store, growing in the order of acceptance."""
+    run_id: str
+    key: str
+    is_new: bool
+    """False where a run with this id was there already."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunRow:
+    """One run as the store lists it."""
+
+    number: int
+    run_id: str
+    agent: str
+    key: str
+    status: RunStatus
+
+
+@dataclass(frozen=True, slots=True)
+class OutputRow:
+    """One output as it was committed."""
+
+    position: int
+    """Grows in the order of commits, over all runs."""
+    number: int
+    """Number of the run that sent it."""
+    event: SentEvent
+
+
+@dataclass(slots=True, kw_only=True)
+class Write:
+    """What becomes durable together for one run.
+
+    Args:
+        number: Number of the run.
+        entries: What happened, in order; at least one.
+        status: The run's new status; None leaves it.
+        outputs: Outputs sent, in order.
+        memory: Agent, key and what became of paths of short-term memory; None: it is gone.
+    """
+
+    number: int
+    entries: list[Entry]
+    status: RunStatus | None = None
+    outputs: Sequence[SentEvent] = ()
+    memory: tuple[str, str, Mapping[str, MemoryUpdate | None]] | None = None
+
+
+class Store(Protocol):
+    """Keeps the journals of runs. One worker opens it, writes to it and closes it."""
+
+    async def open(self, owner: str) -> StoreFacts:
+        """Take the store for one worker.
+
+        Cancellation: the store is closed again.
+
+        Args:
+            owner: Who takes it, for the error of the next one who tries.
+
+        Raises:
+            StoreOwnedError: A living worker has it.
+            StoreUnavailableError: It cannot be reached or written.
+            StoreVersionError: It is of a newer version than this code knows.
+            StoreDamagedError: It is not a store of ours, or not whole.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Commit what has been enqueued, then let go of the store. Closing twice is allowed."""
+        ...
+
+    def accept(self, run: NewRun) -> "asyncio.Future[AcceptedRun]":
+        """Take an input in. Durable, and in the order of these calls, when the future is done.
+
+        The future fails as that of `append` does.
+        """
+        ...
+
+    def append(self, write: Write) -> "asyncio.Future[int]":
+        """Add to a run's journal, all or nothing.
+
+        Enqueued on return, in the order of these calls: there is no await between an effect and
+        its record. The future gives the number of the row once it is durable; its transaction is
+        `batch_of` that number. Cancelling the future takes nothing back.
+
+        The future fails with StoreError; from then on every write for this run fails, until
+        `journal` has been read again.
+        """
+        ...
+
+    async def journal(self, number: int) -> list[tuple[int, list[Entry]]]:
+        """Rows of a run, each its number and its entries, the acceptance first.
+
+        Raises:
+            StoreDamagedError: A row fails its checksum.
+        """
+        ...
+
+    async def find(self, run_id: str) -> RunRow | None:
+        """The run with this id; None where there is none."""
+        ...
+
+    async def open_runs(self, agent: str, *, after: int, limit: int) -> list[RunRow]:
+        """Runs of an agent that have not ended, by number, beginning behind `after`."""
+        ...
+
+    async def open_runs_of_key(
+        self, agent: str, key: str, *, after: int, limit: int
+    ) -> list[RunRow]:
+        """The same for one key."""
+        ...
+
+    @property
+    def holds_memory(self) -> bool:
+        """Whether any short-term memory may be kept; False saves its look-up."""
+        ...
+
+    async def memory(self, agent: str, key: str) -> Mapping[str, MemoryUpdate]:
+        """Short-term memory of a key, by path: the update that made each path what it is."""
+        ...
+
+    async def outputs_of(self, number: int) -> list[OutputRow]:
+        """Outputs of one run, in order."""
+        ...
+
+    async def outputs(self, *, after: int, limit: int) -> list[OutputRow]:
+        """Outputs of all runs in the order of commits, beginning behind a position."""
+        ...
+
+    async def runs(self, *, after: int, limit: int) -> list[RunRow]:
+        """All runs by number, beginning behind `after`; for people."""
+        ...

@@ -1,0 +1,205 @@
+"""The file of an SQLite store: taking it, opening it, checking it, and what its errors mean."""
+
+import fcntl
+import json
+import os
+import secrets
+import sqlite3
+from contextlib import suppress
+from pathlib import Path
+
+from durable_agents.errors import (
+    StoreDamagedError,
+    StoreError,
+    StoreFullError,
+    StoreOwnedError,
+    StoreUnavailableError,
+    StoreVersionError,
+)
+from durable_agents.store.sql import load_migrations
+
+__all__ = ["FileLock", "as_store_error", "connect", "migrate"]
+
+APPLICATION_ID = 0x44416773
+"""Marks a file as ours in its header ("DAgs")."""
+_HEADER = b"SQLite format 3\x00"
+_MODE = 0o600
+_UNAVAILABLE = {
+    sqlite3.SQLITE_CANTOPEN: "it cannot be opened",
+    sqlite3.SQLITE_READONLY: "it is read-only: change its permissions, or take another path",
+    sqlite3.SQLITE_IOERR: "the disk reports an error",
+    sqlite3.SQLITE_BUSY: "another program holds it locked",
+    sqlite3.SQLITE_LOCKED: "another program holds it locked",
+    sqlite3.SQLITE_PERM: "it may not be opened",
+}
+_PRIMARY = 0xFF
+"""SQLite's extended error codes hold the primary one in the lowest byte."""
+
+
+class FileLock:
+    """The lock beside the file: held by the one worker that owns the store.
+
+    The system drops it when the process dies, however it dies. `flock` is bound to the open file,
+    so that a second worker in the same process is refused too.
+
+    Args:
+        path: The store's file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._file: int | None = None
+
+    def take(self, owner: str) -> None:
+        """Become the owner.
+
+        Raises:
+            StoreOwnedError: A living worker is; the error names it.
+            StoreUnavailableError: The folder is missing or cannot be written.
+        """
+        lock_path = f"{self._path}.lock"
+        try:
+            file = os.open(lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, _MODE)
+        except OSError as error:
+            problem = f"{error.strerror or error}: {lock_path} cannot be made; create the folder"
+            raise StoreUnavailableError(str(self._path), f"{problem} or take another path") from error
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            holder = os.read(file, 1000).decode(errors="replace")
+            os.close(file)
+            problem = f"it is owned by {holder or 'another worker'}: stop that worker first"
+            raise StoreOwnedError(str(self._path), problem) from error
+        os.ftruncate(file, 0)
+        os.write(file, owner.encode(errors="replace"))
+        self._file = file
+
+    def release(self) -> None:
+        """Let the next worker have it."""
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None
+
+
+def connect(path: Path, synchronous: str) -> sqlite3.Connection:
+    """The writing connection, in WAL mode, never checkpointing by itself.
+
+    Raises:
+        StoreDamagedError: The file is not an SQLite database.
+        StoreUnavailableError: It cannot be read or written.
+    """
+    _create(path)
+    try:
+        # Statements are few and fixed, so that all of them stay prepared.
+        connection = sqlite3.connect(
+            path, isolation_level=None, check_same_thread=False, cached_statements=64
+        )
+    except sqlite3.Error as error:
+        raise as_store_error(error, path) from error
+    try:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute(f"PRAGMA synchronous = {synchronous}")
+        # The automatic checkpoint would run inside somebody's commit; the writer does it between.
+        connection.execute("PRAGMA wal_autocheckpoint = 0")
+        connection.execute("PRAGMA busy_timeout = 10000")
+        migrate(connection, path)
+    except sqlite3.Error as error:
+        connection.close()
+        raise as_store_error(error, path) from error
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def migrate(connection: sqlite3.Connection, path: Path) -> None:
+    """Bring the file to today's schema, forward only, in one transaction.
+
+    Raises:
+        StoreDamagedError: It belongs to another program, or tables are missing.
+        StoreVersionError: It is newer than this code.
+    """
+    application = connection.execute("PRAGMA application_id").fetchone()[0]
+    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    tables = {row[0] for row in connection.execute("SELECT name FROM sqlite_schema")}
+    if tables and application != APPLICATION_ID:
+        problem = "it is a database of another program: take another path"
+        raise StoreDamagedError(str(path), problem)
+    migrations = load_migrations()
+    if version > len(migrations):
+        problem = (
+            f"its schema has version {version}, this package knows up to {len(migrations)}: "
+            "upgrade durable-agents-asyncio"
+        )
+        raise StoreVersionError(str(path), problem)
+    if version < len(migrations):
+        _run_migrations(connection, migrations, version)
+    elif not tables >= {"meta", "runs", "journal", "outputs", "memory"}:
+        problem = "tables are missing: restore the file from a backup"
+        raise StoreDamagedError(str(path), problem)
+
+
+def _run_migrations(connection: sqlite3.Connection, migrations: list[str], version: int) -> None:
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        for script in migrations[version:]:
+            for statement in _statements(script):
+                connection.execute(statement)
+        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        connection.execute(f"PRAGMA user_version = {len(migrations)}")
+        if version == 0:
+            token = secrets.token_hex(4)
+            connection.execute("INSERT INTO meta (name, value) VALUES ('token', ?)", (token,))
+            connection.execute("INSERT INTO meta (name, value) VALUES ('was_closed', '1')")
+        connection.execute("COMMIT")
+    except BaseException:
+        with suppress(sqlite3.Error):
+            connection.execute("ROLLBACK")
+        raise
+
+
+def _statements(script: str) -> list[str]:
+    """The statements of a script; `executescript` would commit in between."""
+    statements, current = [], ""
+    for line in script.splitlines(keepends=True):
+        current += line
+        if sqlite3.complete_statement(current):
+            statements.append(current)
+            current = ""
+    return statements
+
+
+def _create(path: Path) -> None:
+    """Make the file, readable and writable for its owner alone, or check that it is a database."""
+    try:
+        with suppress(FileExistsError):
+            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, _MODE))
+        with path.open("rb") as file:
+            header = file.read(len(_HEADER))
+    except OSError as error:
+        problem = f"{error.strerror or error}: check the path and its permissions"
+        raise StoreUnavailableError(str(path), problem) from error
+    if header and header != _HEADER:
+        problem = "it is not an SQLite database: take another path, or restore it from a backup"
+        raise StoreDamagedError(str(path), problem)
+    if not os.access(path, os.W_OK):
+        raise StoreUnavailableError(str(path), _UNAVAILABLE[sqlite3.SQLITE_READONLY])
+
+
+def as_store_error(error: sqlite3.Error, path: Path) -> StoreError:
+    """The error of our tree that an error of the driver stands for."""
+    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & _PRIMARY
+    name = str(path)
+    if code == sqlite3.SQLITE_FULL:
+        problem = f"no space is left ({error}): make space; what is recorded stays"
+        return StoreFullError(name, problem)
+    if code in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}:
+        return StoreDamagedError(name, f"{error}: restore the file from a backup")
+    if code in _UNAVAILABLE:
+        return StoreUnavailableError(name, f"{_UNAVAILABLE[code]} ({error})")
+    return StoreError(name, str(error))
+
+
+def owner_text(owner: str) -> str:
+    """How the lock names its owner to the next one who tries."""
+    return json.dumps({"worker": owner, "pid": os.getpid(), "host": os.uname().nodename})

@@ -1,0 +1,105 @@
+"""What every store does before it writes: number, encode and queue."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from durable_agents.errors import StoreUnavailableError
+from durable_agents.journal import RunAccepted, encode_row
+from durable_agents.store._group_commit import GroupCommit, Queued
+from durable_agents.store._port import AcceptedRun, NewRun, Write
+
+__all__ = ["Acceptance", "Addition", "QueuedWrite", "WriteQueue"]
+
+
+@dataclass(slots=True)
+class Acceptance:
+    """An input on its way to the disk."""
+
+    run: NewRun
+    number: int
+    run_id: str
+    key: str
+    body: bytes
+
+    def as_accepted(self) -> AcceptedRun:
+        """What the caller of `accept` is told where the run is new."""
+        return AcceptedRun(self.number, self.run_id, self.key, is_new=True)
+
+
+@dataclass(slots=True)
+class Addition:
+    """Entries on their way to the disk."""
+
+    write: Write
+    body: bytes
+
+
+QueuedWrite: TypeAlias = Queued[Acceptance | Addition]
+
+
+class WriteQueue:
+    """Numbers new runs, encodes what is written, and hands it to the group commit.
+
+    Encoding happens at once, on the caller's side: what the caller changes afterwards changes no
+    record, and a value that cannot be encoded fails its caller and nobody else.
+
+    Args:
+        name: Name of the store, for errors.
+        token: Random name of the store, part of the ids of its runs.
+        last_number: Highest number of a run in the store.
+        commit: Makes a batch durable; see `GroupCommit`.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        token: str,
+        last_number: int,
+        commit: Callable[[Sequence[QueuedWrite]], Awaitable[None]],
+    ) -> None:
+        self._name = name
+        self._token = token
+        self._last_number = last_number
+        self._is_open = True
+        self._commits: GroupCommit[Acceptance | Addition] = GroupCommit(name, commit)
+        self._commits.start()
+
+    async def close(self) -> None:
+        """Commit what has been enqueued; later writes are refused."""
+        self._is_open = False
+        await self._commits.close()
+
+    def accept(self, run: NewRun) -> "asyncio.Future[AcceptedRun]":
+        """Queue an input."""
+        self._check_open()
+        self._last_number += 1
+        number = self._last_number
+        run_id = self.run_id(number) if run.run_id is None else run.run_id
+        key = run_id if run.key is None else run.key
+        body = encode_row(number, [RunAccepted(run_id, run.agent, key, run.input, run.at)])
+        return self._commits.enqueue(number, Acceptance(run, number, run_id, key, body))
+
+    def append(self, write: Write) -> "asyncio.Future[int]":
+        """Queue entries of a run."""
+        self._check_open()
+        body = encode_row(write.number, write.entries)
+        return self._commits.enqueue(write.number, Addition(write, body))
+
+    def readmit(self, number: int) -> None:
+        """Let writes of a run through again after one had failed."""
+        self._commits.readmit(number)
+
+    def run_id(self, number: int) -> str:
+        """The made-up id of a run whose caller chose none."""
+        return f"{self._token}-{number}"
+
+    def number_of(self, run_id: str) -> int | None:
+        """Number that a made-up run id stands for; None for an id that a caller chose."""
+        token, _, number = run_id.rpartition("-")
+        return int(number) if token == self._token and number.isdecimal() else None
+
+    def _check_open(self) -> None:
+        if not self._is_open:
+            raise StoreUnavailableError(self._name, "it is closed: nothing can be written any more")

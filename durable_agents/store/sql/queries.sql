@@ -1,0 +1,75 @@
+-- Every statement of the SQLite store, by name. One statement each.
+
+-- accept: an input without an id of its caller
+INSERT INTO runs (run, id, agent, key, status, accepted) VALUES (?, NULL, ?, ?, 0, ?);
+
+-- accept_once: an input with an id of its caller; no row where the id is known
+INSERT INTO runs (run, id, agent, key, status, accepted) VALUES (?, ?, ?, ?, 0, ?)
+ON CONFLICT (id) WHERE id IS NOT NULL DO NOTHING;
+
+-- append: one row of the journal
+INSERT INTO journal (seq, run, body) VALUES (?, ?, ?);
+
+-- set_status: a run ended, was parked or goes on
+UPDATE runs SET status = ? WHERE run = ?;
+
+-- add_output: one output of a completed action
+INSERT INTO outputs (position, run, body) VALUES (?, ?, ?);
+
+-- set_memory: one path of a key's memory
+INSERT INTO memory (agent, key, path, body) VALUES (?, ?, ?, ?)
+ON CONFLICT (agent, key, path) DO UPDATE SET body = excluded.body;
+
+-- delete_memory: one path of a key's memory
+DELETE FROM memory WHERE agent = ? AND key = ? AND path = ?;
+
+-- set_meta: a fact about the store
+INSERT INTO meta (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value;
+
+-- meta: all facts about the store
+SELECT name, value FROM meta;
+
+-- last_numbers: where numbering goes on
+SELECT
+    (SELECT coalesce(max(run), 0) FROM runs),
+    (SELECT coalesce(max(seq), 0) FROM journal),
+    (SELECT coalesce(max(position), 0) FROM outputs),
+    EXISTS (SELECT 1 FROM memory);
+
+-- last_seq: whether a transaction whose end is unknown was committed
+SELECT coalesce(max(seq), 0) FROM journal;
+
+-- run_exists: the same for a transaction that only accepted inputs
+SELECT EXISTS (SELECT 1 FROM runs WHERE run = ?);
+
+-- accepted: first row of a run's journal
+SELECT accepted FROM runs WHERE run = ?;
+
+-- journal: the other rows of a run, in order
+SELECT seq, body FROM journal WHERE run = ? ORDER BY seq;
+
+-- run_by_number: one run
+SELECT run, id, agent, key, status FROM runs WHERE run = ?;
+
+-- run_by_id: one run by its caller's id
+SELECT run, id, agent, key, status FROM runs WHERE id = ?;
+
+-- open_runs: runs of an agent that have not ended
+SELECT run, id, agent, key, status FROM runs INDEXED BY open_runs
+WHERE status < 10 AND agent = ? AND run > ? ORDER BY run LIMIT ?;
+
+-- open_runs_of_key: the same for one key
+SELECT run, id, agent, key, status FROM runs
+WHERE status < 10 AND agent = ? AND key = ? AND run > ? ORDER BY run LIMIT ?;
+
+-- runs: all runs
+SELECT run, id, agent, key, status FROM runs WHERE run > ? ORDER BY run LIMIT ?;
+
+-- memory: a key's memory
+SELECT path, body FROM memory WHERE agent = ? AND key = ?;
+
+-- outputs_of: outputs of one run
+SELECT position, run, body FROM outputs WHERE run = ? ORDER BY position;
+
+-- outputs: outputs of all runs behind a position
+SELECT position, run, body FROM outputs WHERE position > ? ORDER BY position LIMIT ?;

@@ -1,0 +1,321 @@
+"""One action over one event: its tasks, its buffered effects, and how it ends."""
+
+import asyncio
+import logging
+import platform
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, NoReturn, Protocol
+
+from durable_agents.actions import Action
+from durable_agents.errors import (
+    ForbiddenInDurableCallError,
+    NondeterminismError,
+    OutsideActionError,
+    RunAborted,
+)
+from durable_agents.events import Event, EventRecord, OutputEvent
+from durable_agents.journal import (
+    ActionStarted,
+    ActionState,
+    CallKey,
+    CallLog,
+    DeliveredOutOfOrder,
+    DeliveryOrder,
+    DurableOptions,
+    Entry,
+    MemoryUpdate,
+    SentEvent,
+    place,
+)
+from durable_agents.memory import MemoryState
+from durable_agents.worker._delivery import Delivery
+from durable_agents.worker._durable_call import DurableCalls
+from durable_agents.worker._lineage import CURRENT_CALL, ActionTasks, Branch
+from durable_agents.worker._services import Services
+from durable_agents.worker._sync_action import (
+    action_thread_branch,
+    call_from_thread,
+    run_in_thread,
+)
+
+__all__ = ["ActionRun", "Effects", "Memories", "RunJournal"]
+
+logger = logging.getLogger("durable_agents")
+
+PYTHON = ".".join(platform.python_version_tuple()[:2])
+
+
+class RunJournal(Protocol):
+    """What an action run needs of the run that it belongs to."""
+
+    run_id: str
+    key: str
+
+    def write(self, entries: list[Entry]) -> "asyncio.Future[int]":
+        """Enqueue entries of the run."""
+        ...
+
+
+@dataclass(slots=True)
+class Memories:
+    """What an action may see: short-term memory of the key, sensory memory of the run."""
+
+    short_term: Mapping[str, MemoryUpdate] = field(default_factory=dict[str, MemoryUpdate])
+    sensory: Mapping[str, MemoryUpdate] = field(default_factory=dict[str, MemoryUpdate])
+
+
+@dataclass(slots=True)
+class Effects:
+    """What an action did, to become visible together when it completes."""
+
+    events: list[SentEvent] = field(default_factory=list[SentEvent])
+    outputs: list[SentEvent] = field(default_factory=list[SentEvent])
+
+
+class ActionRun:
+    """One start of one action.
+
+    Args:
+        run: The run that it belongs to.
+        state: What earlier starts of the action left.
+        trigger: The occurrence that fired it.
+        action: What to run.
+        memories: What it sees, unless an earlier start has recorded what it saw.
+        services: The worker's.
+    """
+
+    def __init__(  # noqa: PLR0913 - an action run is made of these, and made in one place
+        self,
+        run: RunJournal,
+        state: ActionState,
+        trigger: EventRecord,
+        action: Action,
+        memories: Memories,
+        services: Services,
+    ) -> None:
+        self.run = run
+        self.run_id = run.run_id
+        self.number = state.number
+        self.event_number = state.event
+        self.failed_attempts = state.failed_attempts
+        self.trigger = trigger
+        self.action = action
+        self.services = services
+        self.tasks = ActionTasks()
+        self.effects = Effects()
+        self.parked: str | None = None
+        self._loop = asyncio.get_running_loop()
+        self._state = state
+        self._has_started = state.started is not None
+        self._has_ended = False
+        self._aborted: str | None = None
+        self._tainted: BaseException | None = None
+        short_term = memories.short_term if state.started is None else state.started.short_term
+        self._short_term_snapshot = short_term
+        codec = services.codec
+        self.short_term = MemoryState(short_term, codec, name="short_term", guard=self.check)
+        self.sensory = MemoryState(memories.sensory, codec, name="sensory", guard=self.check)
+        self.log: CallLog = state.call_log()
+        self.root = Branch(
+            self.tasks, "", f"{run.run_id}/{state.event}:{action.name}", trigger.created_at
+        )
+        self._delivery = Delivery(
+            DeliveryOrder(self.log.batches()),
+            self.tasks,
+            services.ticker,
+            services.settings.replay_order_wait,
+            self._note_overtaking,
+        )
+        self.calls = DurableCalls(self, self.log, self._delivery, services)
+
+    @property
+    def is_aborted(self) -> bool:
+        """Whether the worker ends this run here."""
+        return self._aborted is not None
+
+    async def execute(self, context: Any) -> Effects:
+        """Run the action to its end; returns what it did, not yet visible.
+
+        Raises:
+            RunAborted: The worker ended the run; nothing about it may be recorded.
+            Exception: What the action raised.
+        """
+        try:
+            self._send_returned(await self._call_action(context))
+        finally:
+            await self._end_children()
+            self._has_ended = True
+            self._delivery.close()
+        if self._aborted is not None:
+            raise RunAborted(self._aborted)
+        if self._tainted is not None:
+            raise self._tainted
+        self._report_never_asked()
+        return self.effects
+
+    async def _call_action(self, context: Any) -> Any:
+        action = self.action
+        if action.is_async:
+            return await action.fn(self.trigger.event, context)
+        call = partial(action.fn, self.trigger.event, context)
+        return await run_in_thread(call, self.root, f"durable-agents-action-{action.name}")
+
+    def call_from_thread(
+        self,
+        fn: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
+        options: DurableOptions | None,
+    ) -> Any:
+        """Make a durable call from the thread of a plain `def` action."""
+        branch = self.branch("durable_sync")
+        if action_thread_branch() is not branch:
+            hint = "durable_sync is for plain `def` actions; on the loop, await ctx.durable(...)"
+            raise OutsideActionError("durable_sync", hint)
+        call = self.calls.make(branch, fn, args, kwargs, options)
+        return call_from_thread(call, branch, self.services.lineage, self._loop)
+
+    def abort(self, reason: str) -> None:
+        """End the action here: its tasks are cancelled, and nothing is recorded any more."""
+        if self._aborted is None:
+            self._aborted = reason
+        for task in self.tasks.tasks:
+            task.cancel()
+
+    def park(self, reason: str) -> NoReturn:
+        """Stop the run until a person decides."""
+        self.parked = self._aborted = reason
+        current = asyncio.current_task()
+        for task in self.tasks.tasks:
+            if task is not current:
+                task.cancel()
+        raise RunAborted(reason)
+
+    def taint(self, error: BaseException) -> None:
+        """Something took place and is not on record: the action must not complete."""
+        if self._tainted is None:
+            self._tainted = error
+
+    def warn(self, message: str) -> None:
+        """Tell people."""
+        logger.warning("run %s, action %s: %s", self.run_id, self.action.name, message)
+
+    def record(self, entry: Entry) -> "asyncio.Future[int]":
+        """Enqueue an entry; the first one takes the start of the action with it."""
+        if self._has_started:
+            return self.run.write([entry])
+        self._has_started = True
+        started = ActionStarted(
+            self.number,
+            self._state.event,
+            self.action.name,
+            dict(self._short_term_snapshot),
+            PYTHON,
+            self.services.clock.now(),
+        )
+        return self.run.write([started, entry])
+
+    def send(self, event: Event) -> None:
+        """Buffer an event."""
+        branch = self.branch("send")
+        if not isinstance(event, Event):
+            msg = f"send takes an Event, got {type(event).__name__}; use output for a value"
+            raise TypeError(msg)
+        if event is self.trigger.event:
+            msg = (
+                f"action {self.action.name!r} sent the very event that fired it "
+                f"({self.trigger.id}); make a new one"
+            )
+            raise ValueError(msg)
+        branch.send_count += 1
+        event_id = f"{self.run_id}/{self.number}{branch.path}#{branch.send_count}"
+        what = f"event {type(event).__name__} of action {self.action.name!r}"
+        if isinstance(event, OutputEvent):
+            payload = self.services.codec.encode(event.output, what)
+            self.effects.outputs.append(SentEvent(event_id, payload))
+        else:
+            payload = self.services.codec.encode(event, what)
+            self.effects.events.append(SentEvent(event_id, payload))
+
+    def check(self, verb: str) -> None:
+        """Refuse a verb that is not allowed here and now; see `RunnerContext`."""
+        self.branch(verb)
+
+    def branch(self, verb: str) -> Branch:
+        """The branch of the task that runs now, if it may use the context."""
+        branch = self.services.lineage.here() or action_thread_branch()
+        call = CURRENT_CALL.get()
+        if (
+            branch is None
+            or branch.tasks is not self.tasks
+            or call is not None
+            or self._has_ended
+            or self._aborted is not None
+        ):
+            self._refuse(verb, branch)
+        return branch
+
+    def _refuse(self, verb: str, branch: Branch | None) -> NoReturn:
+        call = CURRENT_CALL.get()
+        if call is not None:
+            raise ForbiddenInDurableCallError(verb, call.identity.spec.function_id)
+        if self._aborted is not None and not self._has_ended:
+            raise RunAborted(self._aborted)
+        name = self.action.name
+        if self._has_ended:
+            hint = f"action {name!r} has ended; await its tasks before it returns"
+        elif branch is None:
+            hint = (
+                f"the caller is no task of action {name!r}: it is a thread, a callback or an async "
+                "generator that the garbage collector closes; start tasks from the action, and "
+                "close generators with contextlib.aclosing"
+            )
+        else:
+            hint = f"the context belongs to action {name!r}, the caller to another action"
+        raise OutsideActionError(verb, hint)
+
+    def _send_returned(self, returned: object) -> None:
+        if returned is None:
+            return
+        events = returned if isinstance(returned, (list, tuple)) else [returned]
+        for event in events:
+            self.send(event)
+
+    async def _end_children(self) -> None:
+        """Cancel what the action left behind; their calls are abandoned."""
+        current = asyncio.current_task()
+        left = {t for t in self.tasks.tasks if t is not current and not t.done()}
+        if not left:
+            return
+        if self._aborted is None:
+            names = ", ".join(sorted(t.get_name() for t in left))
+            self.warn(f"it ended before its tasks did; they are cancelled: {names}")
+        for task in left:
+            task.cancel()
+        grace = self.services.settings.shutdown_grace_seconds
+        _, stubborn = await asyncio.wait(left, timeout=grace)
+        if stubborn:
+            self.warn(f"{len(stubborn)} of its tasks ignore their cancellation; they are left")
+
+    def _report_never_asked(self) -> None:
+        """A record that nobody asked for is a divergence, too."""
+        records = self.log.never_asked()
+        if not records:
+            return
+        shown = ", ".join(f"{r} at {place(r.key)}" for r in records[:5])
+        difference = f"{len(records)} recorded calls were not made: {shown}"
+        policy = self.services.settings.on_divergence
+        if policy == "fail" or (policy == "protect" and any(r.guarded for r in records)):
+            self.parked = str(NondeterminismError(self.run_id, difference))
+            raise RunAborted(self.parked)
+        self.warn(f"the code no longer repeats its calls: {difference}")
+
+    def _note_overtaking(self, key: CallKey, overtaken: CallKey) -> None:
+        self.warn(
+            f"{place(overtaken)} came next and was not asked for within "
+            f"{self.services.settings.replay_order_wait:g} s; {place(key)} is handed over first"
+        )
+        now = self.services.clock.now()
+        self.record(DeliveredOutOfOrder(self.number, *key, *overtaken, now))

@@ -1,0 +1,140 @@
+"""The runner context as an action holds it: a thin front of its action run."""
+
+import logging
+from collections.abc import Callable, Coroutine, Mapping
+from datetime import UTC, datetime
+from random import Random
+from typing import Any
+from uuid import UUID
+
+from durable_agents.context import CallOptions, RunnerContext
+from durable_agents.events import Event, EventRecord, OutputEvent
+from durable_agents.journal import DurableOptions, OnInterrupt
+from durable_agents.memory import MemoryObject
+from durable_agents.retry import RetryPolicy
+from durable_agents.worker._action_run import ActionRun
+
+__all__ = ["ActionContext"]
+
+
+class ActionContext(RunnerContext):
+    """See `RunnerContext`; one per start of an action."""
+
+    def __init__(self, action_run: ActionRun) -> None:
+        self._run = action_run
+        self._logger: _QuietLogger | None = None
+
+    def durable(
+        self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any
+    ) -> Coroutine[Any, Any, Any]:
+        run = self._run
+        return run.calls.make(run.branch("durable"), fn, args, kwargs, None)
+
+    def durable_sync(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+        return self._run.call_from_thread(fn, args, kwargs, None)
+
+    def options(  # noqa: PLR0913 - each is one documented option of a call
+        self,
+        *,
+        name: str | None = None,
+        retry: RetryPolicy | None = None,
+        timeout: float | None = None,
+        reconciler: Callable[..., object] | None = None,
+        on_interrupt: OnInterrupt | None = None,
+        limit: str | None = None,
+        key: str | None = None,
+    ) -> CallOptions:
+        return _Options(
+            self._run,
+            DurableOptions(
+                name=name,
+                retry=retry,
+                timeout=timeout,
+                reconciler=reconciler,
+                on_interrupt=on_interrupt,
+                limit=limit,
+                key=key,
+            ),
+        )
+
+    def send(self, event: Event) -> None:
+        self._run.send(event)
+
+    def output(self, value: object) -> None:
+        self._run.send(OutputEvent(output=value))
+
+    @property
+    def sensory_memory(self) -> MemoryObject:
+        return self._run.sensory.root
+
+    @property
+    def short_term_memory(self) -> MemoryObject:
+        return self._run.short_term.root
+
+    @property
+    def config(self) -> Mapping[str, Any]:
+        return self._run.action.config
+
+    @property
+    def trigger(self) -> EventRecord:
+        return self._run.trigger
+
+    @property
+    def key(self) -> str:
+        return self._run.run.key
+
+    @property
+    def run_id(self) -> str:
+        return self._run.run_id
+
+    @property
+    def is_replaying(self) -> bool:
+        branch = self._run.services.lineage.here()
+        if branch is None or branch.tasks is not self._run.tasks:
+            return False
+        return self._run.log.has_outcome((branch.path, branch.next_position))
+
+    def now(self) -> datetime:
+        return datetime.fromtimestamp(self._run.branch("now").time, UTC)
+
+    @property
+    def random(self) -> Random:
+        return self._run.branch("random").random
+
+    def uuid4(self) -> UUID:
+        return UUID(int=self.random.getrandbits(128), version=4)
+
+    @property
+    def logger(self) -> logging.LoggerAdapter[logging.Logger]:
+        if self._logger is None:
+            self._logger = _QuietLogger(self)
+        return self._logger
+
+
+class _Options(CallOptions):
+    """Durable calls under options of their own."""
+
+    def __init__(self, action_run: ActionRun, options: DurableOptions) -> None:
+        self._run = action_run
+        self._options = options
+
+    def durable(
+        self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any
+    ) -> Coroutine[Any, Any, Any]:
+        run = self._run
+        return run.calls.make(run.branch("durable"), fn, args, kwargs, self._options)
+
+    def durable_sync(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+        return self._run.call_from_thread(fn, args, kwargs, self._options)
+
+
+class _QuietLogger(logging.LoggerAdapter[logging.Logger]):
+    """Names run, key and action, and says nothing that was said in an earlier life."""
+
+    def __init__(self, context: ActionContext) -> None:
+        self._context = context
+        names = {"run_id": context.run_id, "key": context.key, "action": context._run.action.name}
+        super().__init__(logging.getLogger("durable_agents.action"), names)
+
+    def isEnabledFor(self, level: int) -> bool:  # noqa: N802 - the standard library's name
+        return not self._context.is_replaying and super().isEnabledFor(level)

@@ -1,0 +1,275 @@
+"""Starts runs when the scheduler says so, and sees to it when they end.
+
+`dispatch` is called whenever its answer may have changed: an input came in, a run ended. There is
+no loop that polls and no task that only waits.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine
+from contextvars import copy_context
+from typing import Any
+from weakref import WeakValueDictionary
+
+from durable_agents.agent import AgentPlan
+from durable_agents.errors import RunFailedError, StoreError
+from durable_agents.journal import RunFailed, RunState, RunStatus, RunTakenOver
+from durable_agents.recovery import MAX_STARTS_WITHOUT_PROGRESS, Verdict, verdict_on
+from durable_agents.scheduler import MAX_KEPT_PER_KEY, Scheduler
+from durable_agents.store import AcceptedRun, NewRun, Write
+from durable_agents.worker._handle import Run
+from durable_agents.worker._run import ActiveRun, Ending, StoredRun
+from durable_agents.worker._services import Services
+
+__all__ = ["Dispatcher"]
+
+logger = logging.getLogger("durable_agents")
+
+_ROWS_PER_READ = 1000
+_LONGEST_PAUSE = 60.0
+_KEPT_INPUT_BYTES = 64 * 2**20
+"""Inputs kept in memory while they wait; beyond it they are read from the store in their turn."""
+
+
+class Dispatcher:
+    """The runs of one worker: those that wait, those that run, those that hold their key.
+
+    Args:
+        plan: The agent's plan.
+        services: The worker's.
+        owner: Name of the worker, for the record.
+        on_crash: Told when a task of ours fails, other than by a run's own failure.
+    """
+
+    def __init__(
+        self,
+        plan: AgentPlan,
+        services: Services,
+        owner: str,
+        on_crash: Callable[[BaseException], None],
+    ) -> None:
+        self.active: dict[int, ActiveRun] = {}
+        self.tasks: set[asyncio.Task[Any]] = set()
+        self.scheduler = Scheduler(services.settings.max_concurrent_runs)
+        self.ended_counts = dict.fromkeys(RunStatus, 0)
+        self._plan = plan
+        self._services = services
+        self._owner = owner
+        self._on_crash = on_crash
+        self._loop = asyncio.get_running_loop()
+        self._context = copy_context()
+        self._waiting: dict[int, StoredRun] = {}
+        self._waiting_bytes = 0
+        self._handles: WeakValueDictionary[int, Run] = WeakValueDictionary()
+        self._drained: list[asyncio.Future[None]] = []
+        self._found_up_to = 0
+        self._marks_take_over = False
+        self._is_stopping = False
+
+    async def find_open_runs(self, *, was_closed: bool) -> None:
+        """Line up what earlier workers left unfinished, in the order of acceptance.
+
+        Args:
+            was_closed: Whether the last owner stopped in good order. If it died, each run that is
+                taken over is marked, since it may be what killed it.
+        """
+        self._marks_take_over = not was_closed
+        while True:
+            rows = await self._services.store.open_runs(
+                self._plan.name, after=self._found_up_to, limit=_ROWS_PER_READ
+            )
+            for row in rows:
+                if row.status is RunStatus.PARKED:
+                    self.scheduler.hold_from_start(row.key)
+                else:
+                    self.scheduler.offer(row.key, row.number)
+                self._found_up_to = row.number
+            if len(rows) < _ROWS_PER_READ:
+                return
+
+    def offer(self, accepted: AcceptedRun, new: NewRun) -> Run:
+        """A run was accepted; it starts when its turn comes."""
+        run = self.handle(accepted)
+        if accepted.is_new:
+            if self.scheduler.offer(accepted.key, accepted.number):
+                self._keep_input(accepted, new)
+            self.dispatch()
+        return run
+
+    def handle(self, accepted: AcceptedRun) -> Run:
+        """The one handle of a run."""
+        run = self._handles.get(accepted.number)
+        if run is None:
+            run = Run(accepted.number, accepted.run_id, accepted.key, accepted.is_new, self)
+            self._handles[accepted.number] = run
+        return run
+
+    def dispatch(self) -> None:
+        """Start what may start."""
+        if self._is_stopping:
+            return
+        while (following := self.scheduler.next_run()) is not None:
+            key, number = following
+            stored = self._waiting.pop(number, None)
+            if stored is None:
+                self.spawn(self._load(key, number), name=f"load run {number}")
+            else:
+                self._waiting_bytes -= len(stored.input.data)
+                self._start(stored)
+        for key, last in self.scheduler.hungry():
+            self.spawn(self._feed(key, last), name=f"read on for key {key}")
+        if self.scheduler.is_drained:
+            waiters, self._drained = self._drained, []
+            for waiter in waiters:
+                if not waiter.done():
+                    waiter.set_result(None)
+
+    async def drain(self) -> None:
+        """Wait until every run has ended or is parked."""
+        if not self.scheduler.is_drained:
+            waiter = self._loop.create_future()
+            self._drained.append(waiter)
+            await waiter
+
+    def stop(self, reason: str) -> None:
+        """End every run here; nothing starts any more."""
+        self._is_stopping = True
+        for run in list(self.active.values()):
+            run.stop(reason)
+        for run in list(self._handles.values()):
+            run.end(Ending(RunStatus.RUNNING, reason))
+
+    def spawn(self, coroutine: Coroutine[Any, Any, Any], **options: Any) -> "asyncio.Task[Any]":
+        """Start a task of the worker; kept until it has ended."""
+        options.setdefault("context", self._context.copy())
+        task = self._loop.create_task(coroutine, **options)
+        self.tasks.add(task)
+        task.add_done_callback(self._task_ended)
+        return task
+
+    async def read_ending(self, number: int) -> Ending | None:
+        """How a run ended, as the store knows it; None while it is open."""
+        state = RunState.of(await self._services.store.journal(number))
+        if state.status.is_open and state.status is not RunStatus.PARKED:
+            return None
+        error = None if state.error is None else self._services.codec.decode_failure(state.error)
+        reason = state.reason if error is None else f"{type(error).__name__}: {error}"
+        return Ending(state.status, reason, error)
+
+    async def read_outputs(self, ending: Ending, number: int) -> list[Any]:
+        """Decoded outputs of a completed run."""
+        events = ending.outputs
+        if events is None:
+            events = [row.event for row in await self._services.store.outputs_of(number)]
+        return [self._services.codec.decode(event.payload) for event in events]
+
+    def _keep_input(self, accepted: AcceptedRun, new: NewRun) -> None:
+        size = len(new.input.data)
+        if self._waiting_bytes + size <= _KEPT_INPUT_BYTES:
+            self._waiting_bytes += size
+            self._waiting[accepted.number] = StoredRun(
+                accepted.number, accepted.run_id, accepted.key, new.input, new.at, None
+            )
+
+    def _start(self, stored: StoredRun) -> None:
+        run = ActiveRun(stored, self._plan, self._services, self.spawn, self._on_end)
+        self.active[stored.number] = run
+        run.start()
+
+    async def _load(self, key: str, number: int) -> None:
+        """Read a run from the store and start it, or leave it where it is."""
+        pause = self._services.settings.store_retry_seconds
+        while True:
+            try:
+                if not await self._resume(key, number):
+                    self.scheduler.finish(key)
+                    self.dispatch()
+                return
+            except StoreError as error:
+                if not error.retryable:
+                    # What is damaged is not guessed at: the run keeps its key and waits.
+                    logger.error("run number %d cannot be read: %s", number, error)
+                    self.scheduler.hold(key)
+                    return
+                logger.warning("run number %d: %s; trying again", number, error)
+            await self._services.clock.sleep(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE)
+
+    async def _resume(self, key: str, number: int) -> bool:
+        state = RunState.of(await self._services.store.journal(number))
+        accepted = state.accepted
+        assert accepted is not None, "the first row of a journal is the acceptance"
+        match verdict_on(state):
+            case Verdict.LEAVE:
+                return False
+            case Verdict.GIVE_UP:
+                await self._give_up(number, accepted.run_id)
+                return False
+            case Verdict.GO_ON:
+                if self._marks_take_over and number <= self._found_up_to:
+                    mark = RunTakenOver(self._owner, self._services.clock.now())
+                    await self._services.store.append(Write(number=number, entries=[mark]))
+                if not self._is_stopping:
+                    self._start(
+                        StoredRun(number, accepted.run_id, key, accepted.input, accepted.at, state)
+                    )
+                return True
+
+    async def _give_up(self, number: int, run_id: str) -> None:
+        """A run whose starts killed their workers becomes a dead letter."""
+        reason = (
+            f"it was started {MAX_STARTS_WITHOUT_PROGRESS} times in a row, and each time its "
+            "process died before anything new was recorded"
+        )
+        error = RunFailedError(run_id, reason)
+        payload = self._services.codec.encode_failure(error, f"the failure of run {run_id}")
+        entry = RunFailed(-1, payload, self._services.clock.now())
+        await self._services.store.append(
+            Write(number=number, entries=[entry], status=RunStatus.FAILED)
+        )
+        self._tell(number, Ending(RunStatus.FAILED, reason, error))
+
+    async def _feed(self, key: str, last: int) -> None:
+        """Read the next runs of a key that has more of them than are kept in memory."""
+        while True:
+            try:
+                rows = await self._services.store.open_runs_of_key(
+                    self._plan.name, key, after=last, limit=MAX_KEPT_PER_KEY
+                )
+                break
+            except StoreError as error:
+                logger.warning("inputs of key %r cannot be read: %s; trying again", key, error)
+                await self._services.clock.sleep(self._services.settings.store_retry_seconds)
+        numbers = [row.number for row in rows]
+        self.scheduler.feed(key, numbers, has_more=len(rows) == MAX_KEPT_PER_KEY)
+        self.dispatch()
+
+    def _on_end(self, run: ActiveRun, ending: Ending) -> None:
+        del self.active[run.number]
+        if ending.status is RunStatus.RUNNING:
+            if not self._is_stopping:
+                # The store failed under it: what is in memory is thrown away and read again.
+                logger.warning("run %s: %s; it is taken up again", run.run_id, ending.reason)
+                self.spawn(self._take_up_again(run), name=f"take up {run.run_id}")
+            return
+        self.ended_counts[ending.status] += 1
+        self._tell(run.number, ending)
+        if ending.status is RunStatus.PARKED:
+            self.scheduler.hold(run.key)
+        else:
+            self.scheduler.finish(run.key)
+        self.dispatch()
+
+    async def _take_up_again(self, run: ActiveRun) -> None:
+        await self._services.clock.sleep(self._services.settings.store_retry_seconds)
+        await self._load(run.key, run.number)
+
+    def _tell(self, number: int, ending: Ending) -> None:
+        run = self._handles.get(number)
+        if run is not None:
+            run.end(ending)
+
+    def _task_ended(self, task: "asyncio.Task[Any]") -> None:
+        self.tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._on_crash(error)

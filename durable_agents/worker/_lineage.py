@@ -1,0 +1,251 @@
+"""The task factory that gives each child task of an action its branch.
+
+Rule 1: a branch is fixed when its task is created, so that it is the same in every replay whatever
+the timing. Rule 2: the branch lives on the task, as a thin proxy around its coroutine, and not in
+the context: contexts are copied into pools and outlive actions. Rule 3: while a task of an action
+makes a step, `Lineage.current` is its branch; at all other times it is None, so that a callback or
+a finaliser that happens to run in between belongs to nobody.
+
+A child's name is (calls made in the parent so far, nth of that coroutine's name since, name): a
+task that a library starts on its own, under another name, shifts nobody.
+"""
+
+import asyncio
+import random
+import sys
+import threading
+from collections.abc import Callable, Coroutine, Generator
+from contextvars import ContextVar
+from types import FrameType, TracebackType
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+if TYPE_CHECKING:
+    from durable_agents.worker._durable_call import CallInProgress
+
+__all__ = ["CURRENT_CALL", "ActionTasks", "Branch", "Lineage"]
+
+T = TypeVar("T")
+
+CURRENT_CALL: "ContextVar[CallInProgress | None]" = ContextVar("durable_agents_call", default=None)
+"""The durable function that runs here, in threads and child tasks too."""
+
+
+class ActionTasks:
+    """The asyncio tasks of one action run: the action itself and all that descend from it."""
+
+    __slots__ = ("live", "steps", "tasks")
+
+    def __init__(self) -> None:
+        self.live = 0
+        """Tasks that have not ended."""
+        self.steps = 0
+        """Steps that they made; unchanged while the action rests."""
+        self.tasks: set[asyncio.Task[Any]] = set()
+
+
+class Branch:
+    """One task of an action, as the journal knows it.
+
+    Args:
+        tasks: The tasks of the action run.
+        path: Empty for the action itself, else the parent's path and the child's name.
+        seed: What chance in this branch is made of; the same on every replay.
+    """
+
+    __slots__ = ("_children", "_random", "next_position", "path", "seed", "send_count", "tasks", "time")
+
+    def __init__(self, tasks: ActionTasks, path: str, seed: str, time: float) -> None:
+        self.tasks = tasks
+        self.path = path
+        self.seed = seed
+        self.next_position = 0
+        self.send_count = 0
+        self.time = time
+        """When the newest outcome handed to this branch was recorded."""
+        self._children: dict[str, int] = {}
+        self._random: random.Random | None = None
+
+    @property
+    def random(self) -> random.Random:
+        """Chance that comes out the same on every replay."""
+        if self._random is None:
+            # A str seed is hashed with SHA-512, whatever the process's hash seed.
+            self._random = random.Random(f"{self.seed}{self.path}")  # noqa: S311 - not a secret
+        return self._random
+
+    def child(self, name: str) -> "Branch":
+        """The branch of a task that this one starts now."""
+        prefix = f"{self.next_position}."
+        count_key = prefix + name
+        nth = self._children.get(count_key, 0)
+        self._children[count_key] = nth + 1
+        # The separator of branches must not come from a coroutine's name.
+        path = f"{self.path}/{prefix}{nth}.{name.replace('/', '|')}"
+        return Branch(self.tasks, path, self.seed, self.time)
+
+
+class Lineage:
+    """Who descends from whom, on one event loop."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._before: Any = None
+        self._thread = threading.get_ident()
+        self.current: Branch | None = None
+
+    def install(self) -> None:
+        """Put the task factory on the loop, in front of the one that is there."""
+        self._before = self._loop.get_task_factory()
+        self._loop.set_task_factory(self._make_task)  # type: ignore[arg-type]  # the protocol differs between Pythons
+
+    def uninstall(self) -> None:
+        """Take the task factory off the loop again."""
+        self._loop.set_task_factory(self._before)
+
+    def here(self) -> Branch | None:
+        """The branch of the task that runs now; None outside, and in any other thread."""
+        current = self.current
+        if current is not None and threading.get_ident() != self._thread:
+            return None
+        return current
+
+    def start(
+        self,
+        coroutine: Coroutine[Any, Any, T],
+        branch: Branch,
+        spawn: "Callable[..., asyncio.Task[T]]",
+        name: str,
+    ) -> "asyncio.Task[T]":
+        """Start a task in a branch that is there already.
+
+        Args:
+            coroutine: What the task does.
+            branch: The branch that its steps are made in.
+            spawn: `create_task` of the task group, or of the loop, that awaits it.
+            name: Name of the task.
+        """
+        current, self.current = self.current, None
+        try:
+            task = spawn(_InBranch(coroutine, branch, self), name=name)
+        finally:
+            self.current = current
+        _register(branch.tasks, task)
+        return task
+
+    def outside(self, start: Callable[[], T]) -> T:
+        """Call a function as if no action ran: what it starts belongs to the worker."""
+        current, self.current = self.current, None
+        try:
+            return start()
+        finally:
+            self.current = current
+
+    def _make_task(
+        self, loop: asyncio.AbstractEventLoop, coroutine: Any, **options: Any
+    ) -> "asyncio.Future[Any]":
+        parent = self.current
+        if parent is None or CURRENT_CALL.get() is not None:
+            return self._plain_task(loop, coroutine, options)
+        if sys.version_info < (3, 12) and _is_for_wait_for(sys._getframe(1)):  # noqa: SLF001
+            branch = parent
+        else:
+            name = getattr(coroutine, "__qualname__", None) or type(coroutine).__qualname__
+            branch = parent.child(name)
+        task = self._plain_task(loop, _InBranch(coroutine, branch, self), options)
+        _register(branch.tasks, task)
+        return task
+
+    def _plain_task(
+        self, loop: asyncio.AbstractEventLoop, coroutine: Any, options: dict[str, Any]
+    ) -> Any:
+        if self._before is None:
+            return asyncio.Task(coroutine, loop=loop, **options)
+        return self._before(loop, coroutine, **options)
+
+
+def _register(tasks: ActionTasks, task: Any) -> None:
+    # An eager task may have ended already.
+    if not task.done():
+        tasks.tasks.add(task)
+        task.add_done_callback(tasks.tasks.discard)
+
+
+def _is_for_wait_for(frame: FrameType | None) -> bool:
+    """Whether `asyncio.wait_for` of Python 3.11 makes this task.
+
+    From 3.12 on it makes none, and the awaitable runs in its caller's task. So that a journal
+    means the same on both, the task shares its parent's branch; the parent only waits meanwhile.
+    """
+    for _ in range(5):
+        if frame is None:
+            return False
+        if frame.f_code is asyncio.wait_for.__code__:
+            return True
+        frame = frame.f_back
+    return False
+
+
+class _InBranch(Coroutine[Any, Any, T], Generic[T]):
+    """A coroutine whose steps are made in a branch.
+
+    Everything else of a coroutine (`cr_frame`, `cr_running`, `__qualname__` ...) is the wrapped
+    one's, so that debuggers, anyio and `Task.get_stack` see what they expect.
+    """
+
+    __slots__ = ("__weakref__", "_branch", "_coroutine", "_lineage", "_send", "_throw")
+
+    def __init__(self, coroutine: Coroutine[Any, Any, T], branch: Branch, lineage: Lineage) -> None:
+        self._coroutine = coroutine
+        self._send = coroutine.send
+        self._throw = coroutine.throw
+        self._branch = branch
+        self._lineage = lineage
+        branch.tasks.live += 1
+
+    def send(self, value: Any, /) -> Any:
+        # Each step of each task of an action passes here.
+        lineage = self._lineage
+        before = lineage.current
+        lineage.current = branch = self._branch
+        branch.tasks.steps += 1
+        try:
+            return self._send(value)
+        except BaseException:
+            branch.tasks.live -= 1
+            raise
+        finally:
+            lineage.current = before
+
+    def throw(
+        self,
+        kind: Any,
+        value: BaseException | object = None,
+        traceback: TracebackType | None = None,
+        /,
+    ) -> Any:
+        lineage = self._lineage
+        before = lineage.current
+        lineage.current = branch = self._branch
+        branch.tasks.steps += 1
+        try:
+            # The form with three arguments is deprecated; a task passes one.
+            if value is None and traceback is None:
+                return self._throw(kind)
+            return self._throw(kind, value, traceback)
+        except BaseException:
+            branch.tasks.live -= 1
+            raise
+        finally:
+            lineage.current = before
+
+    def close(self) -> None:
+        self._coroutine.close()
+
+    def __await__(self) -> Generator[Any, None, T]:
+        return self._coroutine.__await__()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._coroutine, name)
+
+    def __repr__(self) -> str:
+        return f"<{self._coroutine!r} in branch root{self._branch.path}>"

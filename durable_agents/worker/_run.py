@@ -1,0 +1,340 @@
+"""One run: the actions that an input event causes, one after the other, to the end of the run.
+
+Each action is a task of its own in the worker's task group, with a context of its own. When it has
+completed, its task commits what it did and starts the next action; when none is left, the run's
+completion travels in the same row.
+"""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable, Coroutine, Mapping
+from contextvars import Context
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+from durable_agents.actions import Action
+from durable_agents.agent import AgentPlan
+from durable_agents.errors import CallFailedError, RunAborted, StoreError
+from durable_agents.events import Event, EventRecord, type_name_of
+from durable_agents.journal import (
+    ActionCompleted,
+    ActionFailed,
+    ActionState,
+    Entry,
+    MemoryUpdate,
+    RunCompleted,
+    RunFailed,
+    RunParked,
+    RunState,
+    RunStatus,
+    SentEvent,
+)
+from durable_agents.memory import apply_updates
+from durable_agents.serialization import Payload
+from durable_agents.store import Write
+from durable_agents.worker._action_run import ActionRun, Effects, Memories
+from durable_agents.worker._context import ActionContext
+from durable_agents.worker._services import Services
+
+__all__ = ["ActiveRun", "Ending", "StoredRun"]
+
+logger = logging.getLogger("durable_agents")
+
+
+@dataclass(frozen=True, slots=True)
+class StoredRun:
+    """A run as the worker finds it: what it needs to start or to go on."""
+
+    number: int
+    run_id: str
+    key: str
+    input: Payload
+    accepted_at: float
+    state: RunState | None
+    """What is on record beyond the acceptance; None where nothing can be."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How a run ended here."""
+
+    status: RunStatus
+    """`RUNNING` where it did not end: the worker stopped, or the store failed."""
+    reason: str = ""
+    error: BaseException | None = None
+    outputs: list[SentEvent] | None = None
+    """Its outputs, where all of them were made here."""
+
+
+class ActiveRun:
+    """A run that is being worked on.
+
+    Args:
+        stored: The run as it was found.
+        plan: The agent's plan.
+        services: The worker's.
+        spawn: `create_task` of the worker's task group.
+        on_end: Told once how the run ended here.
+    """
+
+    def __init__(
+        self,
+        stored: StoredRun,
+        plan: AgentPlan,
+        services: Services,
+        spawn: Callable[..., "asyncio.Task[None]"],
+        on_end: Callable[["ActiveRun", Ending], None],
+    ) -> None:
+        self.number = stored.number
+        self.run_id = stored.run_id
+        self.key = stored.key
+        self._stored = stored
+        self._plan = plan
+        self._services = services
+        self._spawn = spawn
+        self._on_end = on_end
+        self._events: list[EventRecord] = []
+        self._left: deque[tuple[int, Action]] = deque()
+        self._states: dict[tuple[int, str], ActionState] = {}
+        self._memories = Memories()
+        self._outputs: list[SentEvent] = []
+        self._action_run: ActionRun | None = None
+        self._stop_reason: str | None = None
+
+    def start(self) -> None:
+        """Begin, or go on where the record ends."""
+        if self._stored.state is None and not self._services.store.holds_memory:
+            # Nothing has to be read: the first action starts without a task in between.
+            self._begin(self._stored.state)
+        else:
+            self._run_task(self._prepare(), "prepare")
+
+    def stop(self, reason: str) -> None:
+        """End the run here; what has settled stays, and the run goes on elsewhere."""
+        self._stop_reason = reason
+        if self._action_run is not None:
+            self._action_run.abort(reason)
+
+    def write(self, entries: list[Entry]) -> "asyncio.Future[int]":
+        """Enqueue entries of the run."""
+        return self._services.store.append(Write(number=self.number, entries=entries))
+
+    async def _prepare(self) -> None:
+        try:
+            short_term = await self._services.store.memory(self._plan.name, self.key)
+        except StoreError as error:
+            self._end(Ending(RunStatus.RUNNING, str(error), error))
+            return
+        self._memories.short_term = short_term
+        self._begin(self._stored.state)
+
+    def _begin(self, state: RunState | None) -> None:
+        try:
+            self._build_queue(state)
+        except Exception as error:  # noqa: BLE001 - a condition, or an input that cannot be read
+            self._run_task(self._fail(-1, error), "fail")
+        else:
+            self._start_next()
+
+    def _build_queue(self, state: RunState | None) -> None:
+        """Line up what is left to do: every action of every event that has not completed."""
+        stored = self._stored
+        self._events, self._left = [], deque()
+        event: Event = self._services.codec.decode(stored.input)
+        self._line_up(self._record_of(f"{stored.run_id}/input", event, stored.accepted_at))
+        if state is None:
+            return
+        self._states = state.actions
+        self._memories.sensory = apply_updates({}, state.sensory)
+        for sent in state.events:
+            event = self._services.codec.decode(sent.event.payload)
+            upstream = (sent.upstream_event, sent.upstream_action)
+            self._line_up(self._record_of(sent.event.event_id, event, sent.at, upstream))
+
+    def _record_of(
+        self, event_id: str, event: Event, at: float, upstream: tuple[int, str] | None = None
+    ) -> EventRecord:
+        return EventRecord(
+            id=event_id,
+            type=type_name_of(event),
+            key=self.key,
+            event=event,
+            upstream_event_id=None if upstream is None else self._events[upstream[0]].id,
+            upstream_action=None if upstream is None else upstream[1],
+            created_at=at,
+        )
+
+    def _line_up(self, record: EventRecord) -> None:
+        number = len(self._events)
+        self._events.append(record)
+        for action in self._plan.actions_for(record.event):
+            state = self._states.get((number, action.name))
+            if state is None or not state.is_completed:
+                self._left.append((number, action))
+
+    def _start_next(self) -> None:
+        if self._stop_reason is not None:
+            self._end(Ending(RunStatus.RUNNING, self._stop_reason))
+        elif self._left:
+            action_run = self._next_action_run()
+            self._action_run = action_run
+            self._services.lineage.start(
+                self._execute(action_run),
+                action_run.root,
+                partial(self._spawn, context=Context()),
+                f"{self.run_id} {action_run.action.name}",
+            )
+        else:
+            self._run_task(self._complete(None, Effects()), "complete")
+
+    def _next_action_run(self) -> ActionRun:
+        number, action = self._left[0]
+        state = self._states.get((number, action.name))
+        if state is None:
+            state = ActionState(self._next_number(), number, action.name)
+            self._states[number, action.name] = state
+        trigger = self._events[number]
+        return ActionRun(self, state, trigger, action, self._memories, self._services)
+
+    def _next_number(self) -> int:
+        return 1 + max((s.number for s in self._states.values()), default=-1)
+
+    async def _execute(self, action_run: ActionRun) -> None:
+        try:
+            effects = await action_run.execute(ActionContext(action_run))
+        except (asyncio.CancelledError, RunAborted) as error:
+            task = asyncio.current_task()
+            while task is not None and task.cancelling():
+                task.uncancel()
+            if action_run.parked is not None:
+                await self._park(action_run.parked)
+            elif action_run.is_aborted:
+                self._end(Ending(RunStatus.RUNNING, str(self._stop_reason)))
+            else:
+                text = "the action was cancelled from within"
+                failure = CallFailedError("asyncio.exceptions.CancelledError", text)
+                failure.__cause__ = error
+                await self._retry_or_fail(action_run, failure)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it fails this run and no other
+            await self._retry_or_fail(action_run, error)
+        else:
+            await self._complete(action_run, effects)
+
+    async def _complete(self, action_run: ActionRun | None, effects: Effects) -> None:
+        """Commit what the action did, in one row, and go on."""
+        now = self._services.clock.now()
+        write = Write(number=self.number, entries=[], outputs=effects.outputs)
+        if action_run is not None:
+            self._left.popleft()
+            try:
+                self._take_effect(action_run, effects, write, now)
+            except Exception as error:  # noqa: BLE001 - a condition raised
+                await self._fail(action_run.number, error)
+                return
+        if not self._left:
+            write.entries.append(RunCompleted(now))
+            write.status = RunStatus.COMPLETED
+        try:
+            await self._services.store.append(write)
+        except StoreError as error:
+            self._end(Ending(RunStatus.RUNNING, str(error), error))
+            return
+        self._outputs += effects.outputs
+        self._action_run = None
+        if write.status is None:
+            self._start_next()
+        else:
+            outputs = self._outputs if self._stored.state is None else None
+            self._end(Ending(RunStatus.COMPLETED, outputs=outputs))
+
+    def _take_effect(
+        self, action_run: ActionRun, effects: Effects, write: Write, now: float
+    ) -> None:
+        event, name = action_run.event_number, action_run.action.name
+        sent = effects.events
+        write.entries.append(
+            ActionCompleted(
+                action_run.number,
+                event,
+                name,
+                sent,
+                len(effects.outputs),
+                action_run.sensory.updates,
+                action_run.short_term.updates,
+                now,
+            )
+        )
+        self._states[event, name].is_completed = True
+        for one in sent:
+            # The next action sees what it would see after a crash: a decoded copy.
+            decoded = self._services.codec.decode(one.payload)
+            self._line_up(self._record_of(one.event_id, decoded, now, (event, name)))
+        self._memories.sensory = _changed(self._memories.sensory, action_run.sensory.changes)
+        if changes := action_run.short_term.changes:
+            write.memory = (self._plan.name, self.key, changes)
+            self._memories.short_term = _changed(self._memories.short_term, changes)
+
+    async def _park(self, reason: str) -> None:
+        logger.warning("run %s is parked: %s", self.run_id, reason)
+        entry = RunParked(reason, self._services.clock.now())
+        await self._end_by(entry, Ending(RunStatus.PARKED, reason))
+
+    async def _retry_or_fail(self, action_run: ActionRun, error: Exception) -> None:
+        policy = action_run.action.retry
+        attempt = action_run.failed_attempts + 1
+        chance = action_run.root.random.random()
+        wait = None if policy is None else policy.wait_after(attempt, error, chance)
+        if wait is None:
+            await self._fail(action_run.number, error)
+            return
+        logger.warning("run %s: attempt %d failed: %r", self.run_id, attempt, error)
+        try:
+            payload = self._services.codec.encode_failure(error, "the error of an action")
+            failed = ActionFailed(action_run.number, attempt, payload, self._services.clock.now())
+            await action_run.record(failed)
+            await self._services.clock.sleep(wait)
+            state = RunState.of(await self._services.store.journal(self.number))
+        except StoreError as store_error:
+            self._end(Ending(RunStatus.RUNNING, str(store_error), store_error))
+            return
+        self._stored = replace(self._stored, state=state)
+        self._begin(state)
+
+    async def _fail(self, action: int, error: Exception) -> None:
+        logger.warning("run %s failed: %r", self.run_id, error, exc_info=error)
+        reason = f"{type(error).__name__}: {error}"
+        payload = self._services.codec.encode_failure(error, f"the failure of run {self.run_id}")
+        entry = RunFailed(action, payload, self._services.clock.now())
+        await self._end_by(entry, Ending(RunStatus.FAILED, reason, error))
+
+    async def _end_by(self, entry: Entry, ending: Ending) -> None:
+        try:
+            await self._services.store.append(
+                Write(number=self.number, entries=[entry], status=ending.status)
+            )
+        except StoreError as error:
+            self._end(Ending(RunStatus.RUNNING, str(error), error))
+        else:
+            self._end(ending)
+
+    def _end(self, ending: Ending) -> None:
+        self._action_run = None
+        self._on_end(self, ending)
+
+    def _run_task(self, coroutine: Coroutine[Any, Any, None], what: str) -> None:
+        name = f"{self.run_id} {what}"
+        self._services.lineage.outside(
+            lambda: self._spawn(coroutine, name=name, context=Context())
+        )
+
+
+def _changed(
+    memory: Mapping[str, MemoryUpdate], changes: Mapping[str, MemoryUpdate | None]
+) -> Mapping[str, MemoryUpdate]:
+    """A memory after an action's writes; the old one stays as its snapshot was."""
+    if not changes:
+        return memory
+    kept = {path: update for path, update in memory.items() if path not in changes}
+    return kept | {path: update for path, update in changes.items() if update is not None}

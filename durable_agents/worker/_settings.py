@@ -1,0 +1,64 @@
+"""How a worker works; every figure has a default and a unit."""
+
+import os
+
+import msgspec
+
+from durable_agents.journal import DivergencePolicy
+
+__all__ = ["WorkerSettings"]
+
+
+class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Settings of one worker. Unknown names and figures out of range are refused.
+
+    Raises:
+        ValueError: A figure is out of its range.
+    """
+
+    max_concurrent_runs: int = 1000
+    """Most runs at the same time, >= 1; further inputs wait in the store."""
+    num_async_threads: int = 256
+    """Most durable calls in flight, >= 1. The name is upstream's, for the pool that asynchronous
+    work runs on; here a call that waits is a coroutine and costs no thread."""
+    num_sync_threads: int = msgspec.field(default_factory=lambda: 2 * (os.cpu_count() or 1))
+    """Most threads for durable functions that are plain `def`, >= 1. Default 2 x CPU cores."""
+    limits: dict[str, int] = msgspec.field(default_factory=dict[str, int])
+    """Bounds by name, each >= 1, on calls in flight of the functions that declare `limit=name`."""
+    on_divergence: DivergencePolicy = "protect"
+    """When an action does not repeat its recorded calls: `"clear"` drops what no longer fits and
+    goes on, `"protect"` (default) does so unless a call that must not repeat would be dropped,
+    `"fail"` parks the run for a person."""
+    replay_order_wait: float = 30.0
+    """Seconds that a replay waits, while nothing of the action moves, for the next outcome in
+    order to be asked for, before it hands over another one. > 0."""
+    shutdown_grace_seconds: float = 10.0
+    """Seconds that running calls get to finish when the worker stops. >= 0."""
+    max_payload_bytes: int = 64 * 2**20
+    """Largest encoded value: argument of an event, result of a call, memory value. >= 1."""
+    store_retry_seconds: float = 1.0
+    """Seconds before a run is taken up again after its store failed. > 0."""
+
+    def __post_init__(self) -> None:
+        """Refuse figures that no worker can work with."""
+        counts = {
+            "max_concurrent_runs": self.max_concurrent_runs,
+            "num_async_threads": self.num_async_threads,
+            "num_sync_threads": self.num_sync_threads,
+            "max_payload_bytes": self.max_payload_bytes,
+            **{f"limits[{name!r}]": bound for name, bound in self.limits.items()},
+        }
+        for name, count in counts.items():
+            if count < 1:
+                msg = f"{name} is {count}, expected at least 1"
+                raise ValueError(msg)
+        if self.on_divergence not in {"clear", "protect", "fail"}:
+            msg = f"on_divergence is {self.on_divergence!r}, expected 'clear', 'protect' or 'fail'"
+            raise ValueError(msg)
+        if self.shutdown_grace_seconds < 0:
+            msg = f"shutdown_grace_seconds is {self.shutdown_grace_seconds}, expected >= 0"
+            raise ValueError(msg)
+        for name in ("replay_order_wait", "store_retry_seconds"):
+            if not getattr(self, name) > 0:
+                msg = f"{name} is {getattr(self, name)}, expected > 0"
+                raise ValueError(msg)
