@@ -32,12 +32,10 @@ def decode(raw: object, wanted: Any) -> Any:  # noqa: ANN401 - any type can be d
     Raises:
         InputError: It does not fit; the text has the field's path and what was expected.
     """
+    if _is_instance(raw, wanted):
+        return raw
     try:
-        return (
-            raw
-            if _is_instance(raw, wanted)
-            else msgspec.convert(raw, wanted, dec_hook=_foreign)
-        )
+        return msgspec.convert(raw, wanted, dec_hook=_foreign)
     except msgspec.ValidationError as error:
         msg = f"the input does not fit {_named(wanted)}: {error}"
         raise InputError(msg) from error

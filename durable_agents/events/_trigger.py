@@ -76,7 +76,7 @@ def compile_condition(when: object) -> Condition:
     if not callable(when) or isinstance(when, type):
         msg = f"a condition must be a predicate taking the event, not {_described(when)}"
         raise TriggerSyntaxError(msg)
-    if inspect.iscoroutinefunction(when):
+    if inspect.iscoroutinefunction(when) or inspect.iscoroutinefunction(type(when).__call__):
         msg = "a condition must answer at once: make it a plain def, await inside the action"
         raise TriggerSyntaxError(msg)
     try:

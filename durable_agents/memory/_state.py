@@ -204,6 +204,7 @@ class MemoryObject:
 
         Raises:
             TypeError: The value cannot be recorded so; nothing was written.
+            PayloadTooLargeError: It is larger than the store accepts; nothing was written.
             ValueError: An object lies at the path, or a value above it.
         """
         self._state.check("set")
@@ -259,9 +260,9 @@ class MemoryObject:
         fields: dict[str, Any] = {}
         for name in self._state.names_below(self._path):
             update = self._state.find(joined(self._path, name))
-            if update is not None:
-                nested = update.kind == "object"
-                fields[name] = _NESTED_OBJECT if nested else self._state.value(update)
+            assert update is not None  # what is listed is there
+            nested = update.kind == "object"
+            fields[name] = _NESTED_OBJECT if nested else self._state.value(update)
         return fields
 
     def __getitem__(self, path: str) -> Any:  # noqa: ANN401 - memory holds any type
@@ -330,13 +331,15 @@ def _checked(path: str) -> str:
 
 
 def _converted(value: Any, wanted: Any, path: str) -> Any:  # noqa: ANN401 - memory holds any type
-    # Instances pass: msgspec takes a dictionary for a dataclass, and not a dataclass.
+    if _is_instance(value, wanted):
+        return value
     try:
-        return value if _is_instance(value, wanted) else msgspec.convert(value, wanted)
+        return msgspec.convert(value, wanted)
     except msgspec.ValidationError as error:
         msg = f"the value at {path!r} is not a {wanted}: {error}"
         raise ValueError(msg) from error
 
 
+# Instances pass: msgspec takes a dictionary for a dataclass, and not a dataclass.
 def _is_instance(value: object, wanted: Any) -> bool:  # noqa: ANN401 - any type can be asked for
     return isinstance(wanted, type) and isinstance(value, wanted)

@@ -14,6 +14,8 @@ from functools import cached_property, lru_cache
 from types import BuiltinFunctionType, MemberDescriptorType, ModuleType
 from typing import Any, TypeVar
 
+from durable_agents.serialization._plain import class_of
+
 __all__ = [
     "MISSING",
     "bare",
@@ -139,7 +141,7 @@ def _slots(cls: type) -> Mapping[str, Any]:
 def state_of(value: Any) -> dict[str, Any]:
     """All that an instance holds in its slots and its `__dict__`, by name."""
     state: dict[str, Any] = {}
-    for name, slot in _slots(type(value)).items():
+    for name, slot in _slots(class_of(value)).items():
         try:
             state[name] = slot.__get__(value)
         except AttributeError:  # declared and never set
@@ -161,7 +163,7 @@ def without_caches(cls: type, state: Mapping[str, Any]) -> dict[str, Any]:
 
 def set_state(value: Any, state: Mapping[str, Any]) -> None:
     """Fill an instance from its state. Names that its class has no place for are left out."""
-    slots = _slots(type(value))
+    slots = _slots(class_of(value))
     own = dict_of(value)
     for name, part in state.items():
         slot = slots.get(name)
@@ -175,7 +177,7 @@ def dict_of(value: Any) -> dict[str, Any] | None:
     """The `__dict__` of an instance, past what its class may make of that name."""
     get: Callable[[Any, str], Any] = object.__getattribute__
     try:
-        found = get(value, "__dict__")
+        found: dict[str, Any] = get(value, "__dict__")
     except AttributeError:
         return None
-    return found if type(found) is dict else None
+    return found

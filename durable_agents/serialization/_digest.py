@@ -14,7 +14,7 @@ from typing import Any
 from durable_agents.serialization._classes import is_findable, reference
 from durable_agents.serialization._codec import What, encode_error
 from durable_agents.serialization._nodes import NAMED
-from durable_agents.serialization._plain import SCALARS, is_plain
+from durable_agents.serialization._plain import SCALARS, class_of, is_plain
 from durable_agents.serialization._tree_writer import (
     Refused,
     TreeWriter,
@@ -43,7 +43,7 @@ def canonical_bytes(value: Any, what: What) -> bytes:
     """
     try:
         # A list of scalars is what most calls bring: one look at its types, one encoding.
-        if type(value) is list and _FIRM.issuperset(map(type, value)):
+        if class_of(value) is list and _FIRM.issuperset(map(type, value)):
             return b"p" + encode_canonical(value)
         if is_plain(value):
             data = encode_canonical(value)

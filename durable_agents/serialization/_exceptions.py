@@ -63,7 +63,7 @@ def set_traceback(error: BaseException, text: str) -> None:
 def builtin_base(cls: type) -> type[BaseException] | None:
     """The builtin exception that shapes a class, or None where other C code does."""
     for base in solid_line(cls):
-        if vars(builtins).get(base.__name__) is base:
+        if _is_builtin(base):
             return base if issubclass(base, BaseException) else None
         if isinstance(vars(base).get("__new__"), BuiltinFunctionType):
             return None
@@ -75,11 +75,21 @@ def members_of(cls: type) -> Mapping[str, Any]:
     """Descriptors of what an exception keeps outside its `__dict__`, by name."""
     members: dict[str, Any] = {}
     for base in cls.__mro__:
-        for name, member in vars(base).items():
-            is_member = isinstance(member, MemberDescriptorType | GetSetDescriptorType)
-            if is_member and not name.startswith("__") and name not in _LEFT_OUT.get(base, ()):
-                members.setdefault(name, member)
+        # Other classes that are written in C may compute what their descriptors show.
+        if "__slots__" in vars(base) or _is_builtin(base):
+            for name, member in vars(base).items():
+                if _is_member(member) and name not in _LEFT_OUT.get(base, ()):
+                    members.setdefault(name, member)
     return members
+
+
+def _is_builtin(cls: type) -> bool:
+    return vars(builtins).get(cls.__name__) is cls
+
+
+def _is_member(member: Any) -> bool:
+    is_descriptor = isinstance(member, MemberDescriptorType | GetSetDescriptorType)
+    return is_descriptor and not member.__name__.startswith("__")
 
 
 def member_values(error: BaseException) -> dict[str, Any]:

@@ -139,8 +139,9 @@ class FailureWriter:
             lost=lost,
         )
         if isinstance(error, BaseExceptionGroup):
-            record.message = _clean(str(error.message))
-            record.group = [self._refer(each, self._links[index]) for each in error.exceptions]
+            group: BaseExceptionGroup[BaseException] = error
+            record.message = self._short(group.message)
+            record.group = [self._refer(each, self._links[index]) for each in group.exceptions]
         elif is_validation_error(cls):
             record.validation = self._validation(error, lost)
         record.cause = self._link(index, error.__cause__, lost)

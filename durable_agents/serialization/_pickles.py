@@ -16,8 +16,9 @@ from durable_agents.serialization._tree_writer import Refused, type_name
 __all__ = ["pickled", "unpickled"]
 
 # The package has no types; these are what its documentation says.
-_dumps: Callable[[Any], bytes] = cloudpickle.dumps  # pyright: ignore[reportUnknownMemberType]
-_loads: Callable[[bytes], Any] = cloudpickle.loads
+_cloudpickle: Any = cloudpickle
+_dumps: Callable[[Any], bytes] = _cloudpickle.dumps
+_loads: Callable[[bytes], Any] = _cloudpickle.loads
 
 
 def pickled(value: Any) -> bytes:

@@ -1,0 +1,202 @@
+"""One session per promise. `nox` alone runs what a pull request must pass."""
+
+import os
+import shutil
+import sys
+import xml.etree.ElementTree as ET
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import nox
+
+ROOT = Path(__file__).parent
+sys.path.insert(0, str(ROOT / "tests"))
+
+from _interpreters import installed  # noqa: E402 -- found only now
+
+nox.needs_version = ">=2026.10.20"
+nox.options.default_venv_backend = "uv|virtualenv"
+nox.options.error_on_external_run = True
+nox.options.reuse_venv = "yes"
+nox.options.download_python = "never"
+# A Python that uv brought along would pass for one that is installed.
+os.environ["UV_PYTHON_DOWNLOADS"] = "never"
+
+PROJECT = nox.project.load_toml("pyproject.toml")
+DISTRIBUTION = PROJECT["project"]["name"]
+MINORS = nox.project.python_versions(PROJECT)
+PYTHONS = installed(MINORS, os.environ)
+COVERAGE = ROOT / ".nox" / "measured"
+CLOSING_LINES = ROOT / ".nox" / "closing-lines.txt"
+TYPED = ["durable_agents", "tests/typing"]
+
+# Rooms below the edges are decided without I/O, so nothing excuses a branch without a test.
+DECIDING_ROOMS = ["errors", "clock", "events", "serialization", "retry", "journal", "scheduler"]
+
+nox.options.sessions = [
+    "lint",
+    "types",
+    "architecture",
+    *(f"tests-{minor}" for minor in PYTHONS),
+    "examples",
+    "coverage",
+    "versions",
+]
+
+
+class Counts(NamedTuple):
+    """What one run of the test suite came to."""
+
+    passed: int
+    failed: int
+    skipped: int
+
+    def __str__(self) -> str:
+        skipped = f", {self.skipped} skipped" if self.skipped else ""
+        return f"{self.passed} passed, {self.failed} failed{skipped}"
+
+
+RAN: dict[str, Counts] = {}
+"""Test runs of this very call of nox, by minor version: an old report proves nothing."""
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Format, lint and spelling: what a machine can judge alone."""
+    session.install("-e", ".[dev]")
+    session.run("ruff", "format", "--check", ".")
+    session.run("ruff", "check", ".")
+    session.run("typos")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """The package and a user's view of it (tests/typing), strict under both checkers."""
+    session.install("-e", ".[dev]")
+    session.run("mypy", *TYPED)
+    session.run("basedpyright", *TYPED)
+    session.run("basedpyright", "--ignoreexternal", "--verifytypes", "durable_agents")
+
+
+@nox.session
+def architecture(session: nox.Session) -> None:
+    """Floors, sans-io rooms, no cycles, and a door for every room."""
+    session.install("-e", ".[dev]")
+    session.run("lint-imports")
+
+
+def tests(session: nox.Session, minor: str) -> None:
+    """The suite against the built package, with coverage."""
+    install_package(session)
+    data = COVERAGE / minor
+    shutil.rmtree(data, ignore_errors=True)
+    data.mkdir(parents=True)
+    report = Path(session.create_tmp(), "junit.xml")
+    report.unlink(missing_ok=True)
+    try:
+        pytest(
+            session,
+            *("-n", "auto", "-m", "not crash", "--ignore=tests/examples"),
+            f"--junitxml={report}",
+            coverage_data=data / "data",
+        )
+    finally:
+        if report.exists():
+            RAN[minor] = counts(report)
+
+
+for minor, interpreter in PYTHONS.items():
+    # The path, not the version: nox would look the version up again, in its own way.
+    run_tests = partial(tests, minor=minor)
+    run_tests.__doc__ = f"The suite against the built package, on Python {interpreter.version}."
+    nox.session(python=interpreter.path, name=f"tests-{minor}", tags=["tests"])(run_tests)
+
+
+@nox.session
+def examples(session: nox.Session) -> None:
+    """Run the blocks of README and docs, and every example, exactly as a reader would."""
+    install_package(session)
+    pytest(session, "-n", "auto", "tests/examples")
+
+
+@nox.session
+def coverage(session: nox.Session) -> None:
+    """Branches that all Pythons covered: every one of the deciding rooms, 95% elsewhere."""
+    session.install("-e", ".[dev]")
+    session.env["COVERAGE_FILE"] = str(COVERAGE / "data")
+    folders = sorted(str(path) for path in COVERAGE.iterdir() if path.is_dir())
+    session.run("coverage", "combine", "--quiet", "--keep", *folders)
+    session.run("coverage", "report", "--fail-under=95")
+    deciding = ",".join(f"*/{room}.py,*/{room}/*" for room in DECIDING_ROOMS)
+    session.run("coverage", "report", f"--include={deciding}", "--fail-under=100")
+
+
+@nox.session(venv_backend="none")
+def versions(session: nox.Session) -> None:
+    """Name the Pythons that ran the tests; one that is installed and did not is a failure."""
+    lines = [f"Python {closing_line(minor)}" for minor in MINORS]
+    total = Counts(*(sum(column) for column in zip(*RAN.values(), strict=True)))
+    CLOSING_LINES.write_text("\n".join([*lines, str(total), ""]))
+    sys.stdout.write(CLOSING_LINES.read_text())
+    sys.stdout.flush()
+    if total.failed or not total.passed or set(RAN) != set(PYTHONS):
+        session.error("each installed Python must run the tests, and each test must pass")
+
+
+@nox.session
+def crash(session: nox.Session) -> None:
+    """Kill real processes at every journal entry and at random moments; takes minutes."""
+    install_package(session)
+    pytest(session, "-m", "crash", "--timeout=0")
+
+
+@nox.session
+def lowest(session: nox.Session) -> None:
+    """The suite against the oldest releases that pyproject.toml admits."""
+    session.install("--resolution", "lowest-direct", ".[dev]")
+    pytest(session, "-n", "auto", "-m", "not crash")
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Measure; arguments after `--` go to `python -m benchmarks`."""
+    session.install("-e", ".[dev]")
+    session.run("python", "-m", "benchmarks", *session.posargs)
+
+
+def install_package(session: nox.Session) -> None:
+    """Build the package and install it as a user would; the checkout stays out of sight."""
+    # uv keeps a wheel for as long as pyproject.toml stays the same, whatever the code does.
+    rebuild = ["--reinstall-package", DISTRIBUTION] if session.venv_backend == "uv" else []
+    session.install(*rebuild, ".[dev]")
+
+
+def pytest(session: nox.Session, *arguments: str, coverage_data: Path | None = None) -> None:
+    """Run the tests without the current folder on sys.path, in children too."""
+    environment = {"PYTHONSAFEPATH": "1"}
+    command = ["-m", "pytest"]
+    if coverage_data is not None:
+        environment["COVERAGE_FILE"] = str(coverage_data)
+        command = ["-m", "coverage", "run", f"--rcfile={ROOT / 'pyproject.toml'}", *command]
+    session.run("python", *command, *arguments, *session.posargs, env=environment)
+
+
+def counts(report: Path) -> Counts:
+    """Read the figures of a JUnit report."""
+    suite = ET.parse(report).getroot().find("testsuite")  # noqa: S314 -- written by our own pytest
+    if suite is None:
+        return Counts(0, 1, 0)
+    figure = {
+        name: int(suite.get(name, "0")) for name in ("tests", "failures", "errors", "skipped")
+    }
+    failed, skipped = figure["failures"] + figure["errors"], figure["skipped"]
+    return Counts(figure["tests"] - failed - skipped, failed, skipped)
+
+
+def closing_line(minor: str) -> str:
+    """What became of one supported Python."""
+    if minor not in PYTHONS:
+        return f"{minor}: not installed"
+    outcome = RAN.get(minor, "installed and skipped")
+    return f"{PYTHONS[minor].version}: {outcome}"

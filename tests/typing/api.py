@@ -1,0 +1,128 @@
+"""The package as its users see it: both checkers must accept every line and infer these types.
+
+Nothing here runs; `nox -s types` reads it.
+"""
+
+import asyncio
+from dataclasses import dataclass
+from typing import assert_type
+
+from durable_agents import (
+    Agent,
+    Event,
+    InMemoryStore,
+    InputEvent,
+    OutputEvent,
+    RetryPolicy,
+    RunnerContext,
+    SqliteStore,
+    Worker,
+    WorkerSettings,
+    action,
+    current_call,
+    durable,
+)
+
+
+@dataclass
+class Order:
+    """What comes in."""
+
+    number: int
+
+
+@dataclass
+class Receipt:
+    """What a charge gives."""
+
+    total: float
+
+
+class Charged(Event):
+    """An event of our own."""
+
+    receipt: Receipt
+
+
+def lookup(order: Order) -> Receipt:
+    """A reconciler."""
+    return Receipt(order.number)
+
+
+@durable(
+    name="charge-card",
+    retry=RetryPolicy(max_attempts=3),
+    timeout=30.0,
+    reconciler=lookup,
+    on_interrupt="rerun",
+    limit="payments",
+)
+async def charge(order: Order, *, currency: str = "EUR") -> Receipt:
+    """Declared with every option."""
+    assert_type(current_call().idempotency_key, str)
+    assert_type(current_call().attempt, int)
+    return Receipt(order.number * len(currency))
+
+
+@durable()
+def weigh(order: Order) -> int:
+    """Declared without options, and not a coroutine."""
+    return order.number
+
+
+async def fetch(url: str) -> bytes:
+    """Not declared at all."""
+    return url.encode()
+
+
+agent = Agent("shop", input=Order)
+
+
+@agent.action(InputEvent)
+async def pay(event: InputEvent[Order], ctx: RunnerContext) -> Charged:
+    """An action in function style that returns its event."""
+    receipt = await ctx.durable(charge, event.input, currency="USD")
+    assert_type(receipt, Receipt)
+    assert_type(await ctx.durable(weigh, event.input), int)
+    assert_type(await ctx.options(timeout=5.0, name="probe").durable(fetch, "x"), bytes)
+    two = await asyncio.gather(ctx.durable(weigh, event.input), ctx.durable(weigh, event.input))
+    assert_type(two, tuple[int, int])
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(ctx.durable(fetch, "x"))
+    assert_type(task.result(), bytes)
+    return Charged(receipt=receipt)
+
+
+@agent.action(Charged, when=lambda event: event.receipt.total > 0)
+async def report(event: Charged, ctx: RunnerContext) -> None:
+    """A predicate gets the event with its type."""
+    ctx.short_term_memory.set("orders.last", event.receipt.total)
+    assert_type(ctx.short_term_memory.get("orders.last", 0.0, float), float)
+    ctx.send(OutputEvent(output=event.receipt))
+
+
+@agent.action("review.scored")
+def tally(event: Event, ctx: RunnerContext) -> None:
+    """A plain function, fired by a type name, in a thread of its own."""
+    assert_type(ctx.durable_sync(weigh, Order(1)), int)
+    assert_type(ctx.durable_sync(fetch, event.type_name()), bytes)
+
+
+class Shop(Agent):
+    """The same, as a class."""
+
+    @action(InputEvent)
+    async def pay(self, event: InputEvent[Order], ctx: RunnerContext) -> None:
+        """An action in class style."""
+        ctx.output(await ctx.durable(charge, event.input))
+
+
+async def main() -> None:
+    """How a program runs its agents."""
+    settings = WorkerSettings(max_concurrent_runs=10)
+    async with Worker(agent, store=SqliteStore("agents.db"), settings=settings) as worker:
+        run = await worker.submit(Order(7), key="order-7", id="once")
+        for output in await run.result():
+            print(output)
+    async with Worker(agent, store=InMemoryStore()):
+        pass
