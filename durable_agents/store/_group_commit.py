@@ -28,12 +28,16 @@ class BadWriteError(Exception):
 class Queued(Generic[W]):
     """A write and who waits for it."""
 
-    __slots__ = ("future", "number", "result", "write")
+    __slots__ = ("body", "future", "number", "result", "write")
 
-    def __init__(self, number: int, write: W, future: "asyncio.Future[Any]") -> None:
+    def __init__(
+        self, number: int, write: W, body: bytes, future: "asyncio.Future[Any]"
+    ) -> None:
         self.number = number
         """Number of the run; a run whose write failed gets no later write through."""
         self.write = write
+        self.body = body
+        """Its entries, encoded."""
         self.future = future
         self.result: Any = None
         """What the future is given after the commit; the committer sets it."""
@@ -72,10 +76,10 @@ class GroupCommit(Generic[W]):
         if self._writer is not None:
             await self._writer
 
-    def enqueue(self, number: int, write: W) -> "asyncio.Future[Any]":
+    def enqueue(self, number: int, write: W, body: bytes) -> "asyncio.Future[Any]":
         """Queue a write; the future is done when it is durable or has failed."""
         future = self._loop.create_future()
-        self._queue.append(Queued(number, write, future))
+        self._queue.append(Queued(number, write, body, future))
         # _wake, written out: this is the hot path.
         idle = self._idle
         if idle is not None and not idle.done():

@@ -13,7 +13,7 @@ from durable_agents.store._port import (
     StoreFacts,
     Write,
 )
-from durable_agents.store._write_queue import Acceptance, Addition, QueuedWrite, WriteQueue
+from durable_agents.store._write_queue import Acceptance, QueuedWrite, WriteQueue
 
 __all__ = ["InMemoryStore"]
 
@@ -120,12 +120,12 @@ class InMemoryStore:
         for index, queued in enumerate(batch):
             match queued.write:
                 case Acceptance() as acceptance:
-                    queued.result = self._keep_run(acceptance)
-                case Addition() as addition:
+                    queued.result = self._keep_run(acceptance, queued.body)
+                case Write() as write:
                     queued.result = self._batch << BATCH_BITS | index
-                    self._keep_entries(queued.result, addition)
+                    self._keep_entries(queued.result, write, queued.body)
 
-    def _keep_run(self, acceptance: Acceptance) -> AcceptedRun:
+    def _keep_run(self, acceptance: Acceptance, body: bytes) -> AcceptedRun:
         number = self._numbers.setdefault(acceptance.run_id, acceptance.number)
         if number != acceptance.number:
             row = self._runs[number]
@@ -133,12 +133,11 @@ class InMemoryStore:
         self._runs[number] = RunRow(
             number, acceptance.run_id, acceptance.run.agent, acceptance.key, RunStatus.ACCEPTED
         )
-        self._journal[number] = [(0, acceptance.body)]
+        self._journal[number] = [(0, body)]
         return acceptance.as_accepted()
 
-    def _keep_entries(self, seq: int, addition: Addition) -> None:
-        write = addition.write
-        self._journal[write.number].append((seq, addition.body))
+    def _keep_entries(self, seq: int, write: Write, body: bytes) -> None:
+        self._journal[write.number].append((seq, body))
         if write.status is not None:
             row = self._runs[write.number]
             self._runs[write.number] = RunRow(

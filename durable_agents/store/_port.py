@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+import msgspec
+
 from durable_agents.journal import Entry, MemoryUpdate, RunStatus, SentEvent
 from durable_agents.serialization import Payload
 
@@ -72,8 +74,7 @@ class OutputRow:
     event: SentEvent
 
 
-@dataclass(slots=True, kw_only=True)
-class Write:
+class Write(msgspec.Struct, kw_only=True):
     """What becomes durable together for one run.
 
     Args:

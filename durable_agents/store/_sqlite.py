@@ -278,9 +278,10 @@ class _Committer:
             else:
                 seq += 1
                 queued.result = seq
-                transaction.rows.append((seq, queued.number, write.body))
-                transaction.size += len(write.body)
-                transaction.add_effects(write.write, self._next_position)
+                transaction.rows.append((seq, queued.number, queued.body))
+                transaction.size += len(queued.body)
+                if write.status is not None or write.outputs or write.memory is not None:
+                    transaction.add_effects(write, self._next_position)
         return transaction
 
     def _next_position(self) -> int:
@@ -343,11 +344,11 @@ class _Transaction:
         """Take an input in; `result` is what its caller is told if it is new."""
         run = acceptance.run
         queued.result = acceptance.as_accepted()
-        self.size += len(acceptance.body)
+        self.size += len(queued.body)
         if run.run_id is None:
-            self.accepted.append((acceptance.number, run.agent, run.key, acceptance.body))
+            self.accepted.append((acceptance.number, run.agent, run.key, queued.body))
         else:
-            row = (acceptance.number, run.run_id, run.agent, run.key, acceptance.body)
+            row = (acceptance.number, run.run_id, run.agent, run.key, queued.body)
             self.accepted_once.append((queued, row))
 
     def add_effects(self, write: Write, next_position: Callable[[], int]) -> None:

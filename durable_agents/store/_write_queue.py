@@ -10,7 +10,7 @@ from durable_agents.journal import RunAccepted, encode_row
 from durable_agents.store._group_commit import GroupCommit, Queued
 from durable_agents.store._port import AcceptedRun, NewRun, Write
 
-__all__ = ["Acceptance", "Addition", "QueuedWrite", "WriteQueue"]
+__all__ = ["Acceptance", "QueuedWrite", "WriteQueue"]
 
 
 @dataclass(slots=True)
@@ -21,22 +21,13 @@ class Acceptance:
     number: int
     run_id: str
     key: str
-    body: bytes
 
     def as_accepted(self) -> AcceptedRun:
         """What the caller of `accept` is told where the run is new."""
         return AcceptedRun(self.number, self.run_id, self.key, is_new=True)
 
 
-@dataclass(slots=True)
-class Addition:
-    """Entries on their way to the disk."""
-
-    write: Write
-    body: bytes
-
-
-QueuedWrite: TypeAlias = Queued[Acceptance | Addition]
+QueuedWrite: TypeAlias = Queued[Acceptance | Write]
 
 
 class WriteQueue:
@@ -63,7 +54,7 @@ class WriteQueue:
         self._token = token
         self._last_number = last_number
         self._is_open = True
-        self._commits: GroupCommit[Acceptance | Addition] = GroupCommit(name, commit)
+        self._commits: GroupCommit[Acceptance | Write] = GroupCommit(name, commit)
         self._commits.start()
 
     async def close(self) -> None:
@@ -79,13 +70,13 @@ class WriteQueue:
         run_id = self.run_id(number) if run.run_id is None else run.run_id
         key = run_id if run.key is None else run.key
         body = encode_row(number, [RunAccepted(run_id, run.agent, key, run.input, run.at)])
-        return self._commits.enqueue(number, Acceptance(run, number, run_id, key, body))
+        return self._commits.enqueue(number, Acceptance(run, number, run_id, key), body)
 
     def append(self, write: Write) -> "asyncio.Future[int]":
         """Queue entries of a run."""
         self._check_open()
-        body = encode_row(write.number, write.entries)
-        return self._commits.enqueue(write.number, Addition(write, body))
+        number = write.number
+        return self._commits.enqueue(number, write, encode_row(number, write.entries))
 
     def readmit(self, number: int) -> None:
         """Let writes of a run through again after one had failed."""

@@ -15,7 +15,7 @@ from durable_agents.errors import (
     OutsideActionError,
     RunAborted,
 )
-from durable_agents.events import Event, EventRecord, OutputEvent
+from durable_agents.events import Event, EventRecord, EventType, OutputEvent, type_name_of
 from durable_agents.journal import (
     ActionStarted,
     ActionState,
@@ -30,9 +30,10 @@ from durable_agents.journal import (
     place,
 )
 from durable_agents.memory import MemoryState
+from durable_agents.worker._current import CURRENT_CALL
 from durable_agents.worker._delivery import Delivery
 from durable_agents.worker._durable_call import DurableCalls
-from durable_agents.worker._lineage import CURRENT_CALL, ActionTasks, Branch
+from durable_agents.worker._lineage import ActionTasks, Branch
 from durable_agents.worker._services import Services
 from durable_agents.worker._sync_action import (
     action_thread_branch,
@@ -232,8 +233,9 @@ class ActionRun:
         branch.send_count += 1
         event_id = f"{self.run_id}/{self.number}{branch.path}#{branch.send_count}"
         what = f"event {type(event).__name__} of action {self.action.name!r}"
-        if isinstance(event, OutputEvent):
-            payload = self.services.codec.encode(event.output, what)
+        if type_name_of(event) == EventType.OutputEvent:
+            output = OutputEvent[Any].from_event(event).output
+            payload = self.services.codec.encode(output, what)
             self.effects.outputs.append(SentEvent(event_id, payload))
         else:
             payload = self.services.codec.encode(event, what)
@@ -260,7 +262,7 @@ class ActionRun:
     def _refuse(self, verb: str, branch: Branch | None) -> NoReturn:
         call = CURRENT_CALL.get()
         if call is not None:
-            raise ForbiddenInDurableCallError(verb, call.identity.spec.function_id)
+            raise ForbiddenInDurableCallError(verb, call.function_id)
         if self._aborted is not None and not self._has_ended:
             raise RunAborted(self._aborted)
         name = self.action.name

@@ -22,8 +22,6 @@ from hashlib import blake2b
 from inspect import isawaitable
 from typing import Any, NoReturn, Protocol
 
-import msgspec
-
 from durable_agents.errors import (
     CallFailedError,
     CallTimeoutError,
@@ -53,7 +51,7 @@ from durable_agents.journal import (
     Entry,
     Replay,
     Resolution,
-    Start,
+    Resume,
     identify,
     is_async,
     place,
@@ -61,42 +59,17 @@ from durable_agents.journal import (
 )
 from durable_agents.retry import RetryPolicy
 from durable_agents.serialization import SCALARS, Payload
+from durable_agents.worker._current import CURRENT_CALL, CallInfo
 from durable_agents.worker._delivery import Delivery
-from durable_agents.worker._lineage import CURRENT_CALL, ActionTasks, Branch
+from durable_agents.worker._lineage import ActionTasks, Branch
 from durable_agents.worker._places import Places
 from durable_agents.worker._services import Services
 
-__all__ = ["CallInProgress", "CallInfo", "DurableCalls", "current_call"]
+__all__ = ["DurableCalls"]
 
 _ONCE = RetryPolicy()
 _ASK_AGAIN = RetryPolicy(max_attempts=5)
 """How often a reconciler that cannot ask now is tried, where the call declares no policy."""
-
-
-class CallInfo(msgspec.Struct, frozen=True):
-    """What a durable function can know of the call that it serves."""
-
-    run_id: str
-    call_id: str
-    """Action run, branch and position: distinct within the run."""
-    attempt: int
-    """Counted from 1, over all lives of the process."""
-    idempotency_key: str
-    """The same for every attempt and after every restart, another for every other call: hand it
-    to payment and mail services."""
-
-
-def current_call() -> CallInfo:
-    """What the durable function that runs here serves.
-
-    Raises:
-        RuntimeError: No durable function runs here.
-    """
-    call = CURRENT_CALL.get()
-    if call is None:
-        msg = "current_call() was used outside a durable function"
-        raise RuntimeError(msg)
-    return call.info()
 
 
 class Scope(Protocol):
@@ -140,6 +113,11 @@ class CallInProgress:
         self.identity = identity
         self.attempt = 1
 
+    @property
+    def function_id(self) -> str:
+        """What the journal calls the function."""
+        return self.identity.spec.function_id
+
     def info(self) -> CallInfo:
         """What the function is told."""
         identity = self.identity
@@ -151,7 +129,7 @@ class CallInProgress:
 
     def __call__(self) -> str:
         # The codec asks for this text only when it has to name the value in an error.
-        return f"the result of {self.identity.spec.function_id} at {place(self.key)}"
+        return f"the result of {self.function_id} at {place(self.key)}"
 
 
 class DurableCalls:
@@ -195,30 +173,52 @@ class DurableCalls:
 
     async def _perform(self, call: CallInProgress) -> Any:
         identity = call.identity
+        spec = identity.spec
         decision = self._log.next_call(
-            call.key, identity.spec.function_id, identity.digest, identity.preview
+            call.key, spec.function_id, identity.digest, identity.preview
         )
         if type(decision) is Abandoned:
             await _never()
         try:
-            if type(decision) is Start:
-                return await self._start(call)
             if type(decision) is Replay:
                 return await self._replay(call, decision.record)
-            if type(decision) is Diverged:
-                self._clear(call, decision)
-                return await self._start(call)
-            return await self._resume(call, decision.record)
+            if type(decision) is Resume:
+                failed, value = await self._resume(call, decision.record)
+            else:
+                if type(decision) is Diverged:
+                    self._clear(call, decision)
+                # Most calls are plain `async def`: no coroutines in between, for speed.
+                if spec.is_plain and spec.is_async:
+                    calls = self._services.calls
+                    if not calls.try_take():
+                        await calls.take()
+                    try:
+                        failed, value = await self._outcome(call, None)
+                    finally:
+                        calls.give_back()
+                else:
+                    failed, value = await self._attempts(call, 0)
+            payload = self._encoded(call, failed, value)
+            settlement = self._settlement(call, failed, payload)
+            future = self._scope.record(settlement)
+            try:
+                if self._delivery.is_direct:
+                    await future
+                else:
+                    await self._delivery.commit(call.key, future)
+            except StoreError as error:
+                _name_call(call, error)
+                raise
         except asyncio.CancelledError:
             self._abandon(call)
             raise
-
-    async def _start(self, call: CallInProgress) -> Any:
-        if call.identity.spec.is_plain:
-            failed, value = await self._attempt(call)
-        else:
-            failed, value = await self._attempts(call, 0)
-        return await self._settle(call, failed, value)
+        call.branch.time = settlement.at
+        # What the caller gets live is what a replay would give: exact scalars as they are,
+        # everything else decoded anew.
+        codec = self._services.codec
+        if failed:
+            raise codec.decode_failure(payload).with_traceback(value.__traceback__)
+        return value if type(value) in SCALARS else codec.decode(payload)
 
     async def _replay(self, call: CallInProgress, record: CallRecord) -> Any:
         await self._delivery.hand_over(call.key)
@@ -234,20 +234,17 @@ class DurableCalls:
             raise
         raise failure
 
-    async def _resume(self, call: CallInProgress, record: CallRecord) -> Any:
-        function = call.identity.spec.function_id
+    async def _resume(self, call: CallInProgress, record: CallRecord) -> tuple[bool, Any]:
         match resolution(record, call.identity.spec.options):
             case Resolution.FAIL:
-                return await self._settle(call, True, InDoubtError(function, place(call.key)))
+                return True, InDoubtError(call.function_id, place(call.key))
             case Resolution.PARK:
                 self._scope.park(f"{record} at {place(call.key)} is in doubt; resolve it")
             case Resolution.RECONCILE:
                 outcome = await self._reconcile(call)
             case Resolution.RUN:
                 outcome = None
-        if outcome is None:
-            outcome = await self._attempts(call, record.attempts)
-        return await self._settle(call, *outcome)
+        return await self._attempts(call, record.attempts) if outcome is None else outcome
 
     def _clear(self, call: CallInProgress, diverged: Diverged) -> None:
         policy = self._services.settings.on_divergence
@@ -285,7 +282,7 @@ class DurableCalls:
         """Try until an attempt succeeds or the policy gives up."""
         options = call.identity.spec.options
         policy = options.retry or _ONCE
-        function = call.identity.spec.function_id
+        function = call.function_id
         if made >= policy.max_attempts:
             return True, RetriesExhaustedError(function, made)
         while True:
@@ -376,7 +373,7 @@ class DurableCalls:
         except TimeoutError:
             if not bound.expired():
                 raise
-        return True, CallTimeoutError(call.identity.spec.function_id, timeout)
+        return True, CallTimeoutError(call.function_id, timeout)
 
     async def _outcome(
         self, call: CallInProgress, future: "asyncio.Future[Any] | None"
@@ -455,7 +452,7 @@ class DurableCalls:
             return (True, timeout) if outcome is None else outcome
         if options.on_interrupt == "ask":
             self._scope.park(f"{call.identity} at {where} is in doubt: {timeout}")
-        in_doubt = InDoubtError(call.identity.spec.function_id, where)
+        in_doubt = InDoubtError(call.function_id, where)
         in_doubt.__cause__ = timeout
         return True, in_doubt
 
@@ -498,41 +495,23 @@ class DurableCalls:
         finally:
             CURRENT_CALL.set(None)
 
-    async def _settle(self, call: CallInProgress, failed: bool, value: Any) -> Any:
-        """Make the outcome durable, wait until it is due, and hand it over."""
-        payload = self._encoded(call, failed, value)
+    def _settlement(self, call: CallInProgress, failed: bool, payload: Payload) -> CallSettled:
         identity = call.identity
+        spec = identity.spec
         branch, position = call.key
-        now = self._services.clock.now()
-        future = self._scope.record(
-            CallSettled(
-                self._scope.number,
-                branch,
-                position,
-                identity.spec.function_id,
-                identity.digest,
-                identity.preview,
-                failed,
-                payload,
-                call.attempt,
-                identity.spec.options.is_guarded,
-                now,
-            )
+        return CallSettled(
+            self._scope.number,
+            branch,
+            position,
+            spec.function_id,
+            identity.digest,
+            identity.preview,
+            failed,
+            payload,
+            call.attempt,
+            spec.options.is_guarded,
+            self._services.clock.now(),
         )
-        try:
-            if self._delivery.is_direct:
-                await future
-            else:
-                await self._delivery.commit(call.key, future)
-        except StoreError as error:
-            _name_call(call, error)
-            raise
-        call.branch.time = now
-        # What the caller gets live is what a replay would give: exact scalars as they are,
-        # everything else decoded anew.
-        if failed:
-            raise self._services.codec.decode_failure(payload).with_traceback(value.__traceback__)
-        return value if type(value) in SCALARS else self._services.codec.decode(payload)
 
     def _encoded(self, call: CallInProgress, failed: bool, value: Any) -> Payload:
         codec = self._services.codec

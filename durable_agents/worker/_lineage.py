@@ -15,19 +15,14 @@ import random
 import sys
 import threading
 from collections.abc import Callable, Coroutine, Generator
-from contextvars import ContextVar
 from types import FrameType, TracebackType
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
-if TYPE_CHECKING:
-    from durable_agents.worker._durable_call import CallInProgress
+from durable_agents.worker._current import CURRENT_CALL
 
-__all__ = ["CURRENT_CALL", "ActionTasks", "Branch", "Lineage"]
+__all__ = ["ActionTasks", "Branch", "Lineage"]
 
 T = TypeVar("T")
-
-CURRENT_CALL: "ContextVar[CallInProgress | None]" = ContextVar("durable_agents_call", default=None)
-"""The durable function that runs here, in threads and child tasks too."""
 
 
 class ActionTasks:
