@@ -189,6 +189,11 @@ class CallLog:
         self._not_asked = {r.key for r in self._records.values() if _is_owed(r)}
 
     @property
+    def is_empty(self) -> bool:
+        """Whether nothing is on record."""
+        return not self._records
+
+    @property
     def is_replaying(self) -> bool:
         """Whether recorded outcomes are left that the action has not asked for."""
         return bool(self._not_asked)

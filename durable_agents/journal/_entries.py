@@ -75,9 +75,11 @@ class RunAccepted(msgspec.Struct, frozen=True, array_like=True, tag=1):
     agent: str
     key: str
     input: Payload
-    """The input event."""
+    """The input value; or, with `is_event`, the event that was handed in for it."""
     at: float
     """Seconds since 1970-01-01 UTC, as in every other entry."""
+    is_event: bool = False
+    """Whether the input is an event of its own rather than the value of an `InputEvent`."""
 
 
 class RunTakenOver(msgspec.Struct, frozen=True, array_like=True, tag=2):

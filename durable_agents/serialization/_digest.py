@@ -11,20 +11,22 @@ import re
 from types import BuiltinFunctionType, FunctionType
 from typing import Any
 
+import msgspec
+
 from durable_agents.serialization._classes import is_findable, reference
 from durable_agents.serialization._codec import What, encode_error
 from durable_agents.serialization._nodes import NAMED
-from durable_agents.serialization._plain import SCALARS, class_of, is_plain
+from durable_agents.serialization._plain import SCALARS, class_of, encode_plain, is_plain
 from durable_agents.serialization._tree_writer import (
     Refused,
     TreeWriter,
-    encode_canonical,
     refuse,
     type_name,
 )
 
 __all__ = ["canonical_bytes"]
 
+_encode_sorted = msgspec.msgpack.Encoder(order="deterministic").encode
 _REMEDY = "Give the call a key: ctx.options(key=...)."
 _FIRM = SCALARS - {float}
 # A float whose exponent is all ones, as MessagePack writes it: an infinity, or one of the NaNs.
@@ -44,9 +46,9 @@ def canonical_bytes(value: Any, what: What) -> bytes:
     try:
         # A list of scalars is what most calls bring: one look at its types, one encoding.
         if class_of(value) is list and _FIRM.issuperset(map(type, value)):
-            return b"p" + encode_canonical(value)
+            return b"p" + _encode_sorted(value)
         if is_plain(value):
-            data = encode_canonical(value)
+            data = _encode_sorted(value)
             if _may_hold_nan(data) is None:
                 return b"p" + data
     except (OverflowError, UnicodeEncodeError):  # the tree holds what MessagePack does not
@@ -54,7 +56,7 @@ def canonical_bytes(value: Any, what: What) -> bytes:
     except RecursionError as error:
         raise _too_deep(value, what) from error
     try:
-        return b"t" + encode_canonical(_write_tree(value))
+        return b"t" + encode_plain(_write_tree(value))
     except Refused as refused:
         raise encode_error(refused, what, _REMEDY) from None
     except RecursionError as error:

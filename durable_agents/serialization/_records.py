@@ -84,21 +84,21 @@ def rebuild(cls: type[Any], state: dict[str, Any], unset: list[str]) -> Any:
         if name not in state and name not in unset:
             state[name] = _filled(cls, name, default)
     if kind_of(cls) == STRUCT:
-        return _rebuild_struct(cls, state, unset)
+        return _rebuild_struct(cls, state)
     value = bare(cls, object)
     set_state(value, state)
     return value
 
 
-def _rebuild_struct(cls: type[Any], state: dict[str, Any], unset: list[str]) -> Any:
+def _rebuild_struct(cls: type[Any], state: dict[str, Any]) -> Any:
     value = _copy_struct(_blank(cls))
     fields: tuple[str, ...] = cls.__struct_fields__
     for name in fields:
-        if name not in unset:
-            msgspec.structs.force_setattr(value, name, state.pop(name))
+        msgspec.structs.force_setattr(value, name, state.pop(name))
+    # Only a copy tells the garbage collector of the containers that the fields hold.
+    value = _copy_struct(value)
     set_state(value, state)
-    # The copy is what tells the garbage collector of the containers that the fields hold.
-    return _copy_struct(value)
+    return value
 
 
 class _Silent:

@@ -8,8 +8,6 @@ from enum import Enum, Flag
 from math import nan
 from typing import Any, NoReturn
 
-import msgspec
-
 from durable_agents.serialization._classes import (
     c_base,
     is_findable,
@@ -33,17 +31,20 @@ from durable_agents.serialization._nodes import (
     SUBCLASS,
     TUPLE,
 )
-from durable_agents.serialization._plain import MAX_DEPTH, SCALARS, class_of, is_encodable_text
+from durable_agents.serialization._plain import (
+    MAX_DEPTH,
+    SCALARS,
+    class_of,
+    encode_plain,
+    is_encodable_text,
+)
 from durable_agents.serialization._records import STRUCT, kind_of, unset_fields
 
-__all__ = ["Refused", "TreeWriter", "encode_canonical", "refuse", "type_name"]
+__all__ = ["Refused", "TreeWriter", "refuse", "type_name"]
 
 _TEXT = frozenset({str})
 _INT_MIN, _INT_MAX = -(2**63), 2**64 - 1
 _CRUMBS = 16  # about one line
-
-encode_canonical = msgspec.msgpack.Encoder(order="deterministic").encode
-"""Bytes of a tree, whatever the order of its dicts."""
 
 
 class Refused(Exception):
@@ -157,7 +158,7 @@ class TreeWriter:
         except Refused as refused:
             refused.path.append("{...}")
             raise
-        return sorted(parts, key=encode_canonical) if self.is_canonical else parts
+        return sorted(parts, key=encode_plain) if self.is_canonical else parts
 
     def named(self, values: Mapping[Any, Any], depth: int, crumb: str = "[{!r}]") -> Any:
         """The tree of a mapping whose keys are most likely names.
@@ -171,8 +172,9 @@ class TreeWriter:
             return {PAIRS: self.pairs(values, depth)}
         parts: dict[str, Any] = {}
         name = ""
+        items = sorted(values.items()) if self.is_canonical else values.items()
         try:
-            for name, value in values.items():
+            for name, value in items:
                 parts[name] = value if type(value) in self._firm else self.tree(value, depth)
         except Refused as refused:
             refused.path.append(crumb.format(name))
@@ -295,4 +297,4 @@ def _leaf_tree(tag: int, take: Callable[[Any], Any], value: Any) -> Any:
 
 
 def _key_bytes(pair: list[Any]) -> bytes:
-    return encode_canonical(pair[0])
+    return encode_plain(pair[0])

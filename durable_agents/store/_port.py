@@ -37,7 +37,10 @@ class NewRun:
     run_id: str | None
     """The caller's id, which makes the acceptance idempotent; None: the store makes one up."""
     input: Payload
+    """The input value, or an event."""
     at: float
+    is_event: bool = False
+    """Whether the input is an event of its own rather than the value of an `InputEvent`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -69,7 +69,8 @@ class WriteQueue:
         number = self._last_number
         run_id = self.run_id(number) if run.run_id is None else run.run_id
         key = run_id if run.key is None else run.key
-        body = encode_row(number, [RunAccepted(run_id, run.agent, key, run.input, run.at)])
+        accepted = RunAccepted(run_id, run.agent, key, run.input, run.at, run.is_event)
+        body = encode_row(number, [accepted])
         return self._commits.enqueue(number, Acceptance(run, number, run_id, key), body)
 
     def append(self, write: Write) -> "asyncio.Future[int]":

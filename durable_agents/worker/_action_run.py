@@ -20,7 +20,6 @@ from durable_agents.journal import (
     ActionStarted,
     ActionState,
     CallKey,
-    CallLog,
     DeliveredOutOfOrder,
     DeliveryOrder,
     DurableOptions,
@@ -115,21 +114,60 @@ class ActionRun:
         self._tainted: BaseException | None = None
         short_term = memories.short_term if state.started is None else state.started.short_term
         self._short_term_snapshot = short_term
-        codec = services.codec
-        self.short_term = MemoryState(short_term, codec, name="short_term", guard=self.check)
-        self.sensory = MemoryState(memories.sensory, codec, name="sensory", guard=self.check)
-        self.log: CallLog = state.call_log()
+        self._sensory_snapshot = memories.sensory
+        self._short_term: MemoryState | None = None
+        self._sensory: MemoryState | None = None
+        self._delivery: Delivery | None = None
+        self.log = state.call_log()
         self.root = Branch(
             self.tasks, "", f"{run.run_id}/{state.event}:{action.name}", trigger.created_at
         )
-        self._delivery = Delivery(
-            DeliveryOrder(self.log.batches()),
-            self.tasks,
-            services.ticker,
-            services.settings.replay_order_wait,
-            self._note_overtaking,
-        )
-        self.calls = DurableCalls(self, self.log, self._delivery, services)
+        self.calls = DurableCalls(self, self.log, services)
+
+    @property
+    def short_term(self) -> MemoryState:
+        """Short-term memory as the action sees it; made when it is first asked for."""
+        if self._short_term is None:
+            codec = self.services.codec
+            self._short_term = MemoryState(
+                self._short_term_snapshot, codec, name="short_term", guard=self.check
+            )
+        return self._short_term
+
+    @property
+    def sensory(self) -> MemoryState:
+        """Sensory memory as the action sees it; made when it is first asked for."""
+        if self._sensory is None:
+            codec = self.services.codec
+            self._sensory = MemoryState(
+                self._sensory_snapshot, codec, name="sensory", guard=self.check
+            )
+        return self._sensory
+
+    @property
+    def has_written_memory(self) -> bool:
+        """Whether there is anything of memory to commit."""
+        return any(m is not None and m.changes for m in (self._short_term, self._sensory))
+
+    @property
+    def delivery(self) -> Delivery:
+        """The order in which outcomes arrive; made when there is anything to order."""
+        if self._delivery is None:
+            self._delivery = Delivery(
+                DeliveryOrder(self.log.batches()),
+                self.tasks,
+                self.services.ticker,
+                self.services.settings.replay_order_wait,
+                self._note_overtaking,
+            )
+        return self._delivery
+
+    @property
+    def is_direct(self) -> bool:
+        """Whether a committed outcome needs no ordering: one task, and nothing before it."""
+        if self.tasks.live != 1 or (self._delivery is None and not self.log.is_empty):
+            return False
+        return self._delivery is None or self._delivery.is_idle
 
     @property
     def is_aborted(self) -> bool:
@@ -148,7 +186,8 @@ class ActionRun:
         finally:
             await self._end_children()
             self._has_ended = True
-            self._delivery.close()
+            if self._delivery is not None:
+                self._delivery.close()
         if self._aborted is not None:
             raise RunAborted(self._aborted)
         if self._tainted is not None:

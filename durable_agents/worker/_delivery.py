@@ -80,9 +80,9 @@ class Delivery:
         self._replays = 0
 
     @property
-    def is_direct(self) -> bool:
-        """Whether a committed outcome needs no ordering: one task, and nothing before it."""
-        return self._tasks.live == 1 and self._order.is_empty
+    def is_idle(self) -> bool:
+        """Whether no outcome waits to be handed over."""
+        return self._order.is_empty
 
     async def hand_over(self, key: CallKey) -> None:
         """Wait until a recorded outcome is due.

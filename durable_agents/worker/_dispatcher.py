@@ -168,7 +168,7 @@ class Dispatcher:
         if self._waiting_bytes + size <= _KEPT_INPUT_BYTES:
             self._waiting_bytes += size
             self._waiting[accepted.number] = StoredRun(
-                accepted.number, accepted.run_id, accepted.key, new.input, new.at, None
+                accepted.number, accepted.run_id, accepted.key, new.input, new.is_event, new.at, None
             )
 
     def _start(self, stored: StoredRun) -> None:
@@ -210,8 +210,9 @@ class Dispatcher:
                     mark = RunTakenOver(self._owner, self._services.clock.now())
                     await self._services.store.append(Write(number=number, entries=[mark]))
                 if not self._is_stopping:
+                    run_id, at = accepted.run_id, accepted.at
                     self._start(
-                        StoredRun(number, accepted.run_id, key, accepted.input, accepted.at, state)
+                        StoredRun(number, run_id, key, accepted.input, accepted.is_event, at, state)
                     )
                 return True
 

@@ -96,6 +96,16 @@ class Scope(Protocol):
         ...
 
     @property
+    def delivery(self) -> Delivery:
+        """In which order outcomes reach the action's tasks."""
+        ...
+
+    @property
+    def is_direct(self) -> bool:
+        """Whether a committed outcome needs no ordering."""
+        ...
+
+    @property
     def is_aborted(self) -> bool:
         """Whether the worker ends this run here."""
         ...
@@ -138,16 +148,14 @@ class DurableCalls:
     Args:
         scope: The action run.
         log: What earlier starts left on record.
-        delivery: In which order outcomes reach the action's tasks.
         services: The worker's.
     """
 
-    def __init__(
-        self, scope: Scope, log: CallLog, delivery: Delivery, services: Services
-    ) -> None:
+    __slots__ = ("_log", "_scope", "_services")
+
+    def __init__(self, scope: Scope, log: CallLog, services: Services) -> None:
         self._scope = scope
         self._log = log
-        self._delivery = delivery
         self._services = services
 
     def make(
@@ -202,10 +210,10 @@ class DurableCalls:
             settlement = self._settlement(call, failed, payload)
             future = self._scope.record(settlement)
             try:
-                if self._delivery.is_direct:
+                if self._scope.is_direct:
                     await future
                 else:
-                    await self._delivery.commit(call.key, future)
+                    await self._scope.delivery.commit(call.key, future)
             except StoreError as error:
                 _name_call(call, error)
                 raise
@@ -221,7 +229,7 @@ class DurableCalls:
         return value if type(value) in SCALARS else codec.decode(payload)
 
     async def _replay(self, call: CallInProgress, record: CallRecord) -> Any:
-        await self._delivery.hand_over(call.key)
+        await self._scope.delivery.hand_over(call.key)
         call.branch.time = max(call.branch.time, record.at)
         assert record.payload is not None, "a settled record has a payload"
         codec = self._services.codec
@@ -258,7 +266,7 @@ class DurableCalls:
             CallsCleared(self._scope.number, branch, position, diverged.difference, now)
         )
         self._log.clear(call.key)
-        self._delivery.release()
+        self._scope.delivery.release()
 
     def _abandon(self, call: CallInProgress) -> None:
         if self._scope.is_aborted:

@@ -57,7 +57,7 @@ class Branch:
         self.send_count = 0
         self.time = time
         """When the newest outcome handed to this branch was recorded."""
-        self._children: dict[str, int] = {}
+        self._children: dict[str, int] | None = None
         self._random: random.Random | None = None
 
     @property
@@ -71,9 +71,10 @@ class Branch:
     def child(self, name: str) -> "Branch":
         """The branch of a task that this one starts now."""
         prefix = f"{self.next_position}."
-        count_key = prefix + name
-        nth = self._children.get(count_key, 0)
-        self._children[count_key] = nth + 1
+        if self._children is None:
+            self._children = {}
+        nth = self._children.get(prefix + name, 0)
+        self._children[prefix + name] = nth + 1
         # The separator of branches must not come from a coroutine's name.
         path = f"{self.path}/{prefix}{nth}.{name.replace('/', '|')}"
         return Branch(self.tasks, path, self.seed, self.time)
@@ -187,12 +188,11 @@ class _InBranch(Coroutine[Any, Any, T], Generic[T]):
     one's, so that debuggers, anyio and `Task.get_stack` see what they expect.
     """
 
-    __slots__ = ("__weakref__", "_branch", "_coroutine", "_lineage", "_send", "_throw")
+    __slots__ = ("__weakref__", "_branch", "_coroutine", "_lineage", "_send")
 
     def __init__(self, coroutine: Coroutine[Any, Any, T], branch: Branch, lineage: Lineage) -> None:
         self._coroutine = coroutine
         self._send = coroutine.send
-        self._throw = coroutine.throw
         self._branch = branch
         self._lineage = lineage
         branch.tasks.live += 1
@@ -225,8 +225,8 @@ class _InBranch(Coroutine[Any, Any, T], Generic[T]):
         try:
             # The form with three arguments is deprecated; a task passes one.
             if value is None and traceback is None:
-                return self._throw(kind)
-            return self._throw(kind, value, traceback)
+                return self._coroutine.throw(kind)
+            return self._coroutine.throw(kind, value, traceback)
         except BaseException:
             branch.tasks.live -= 1
             raise

@@ -17,7 +17,7 @@ from typing import Any
 from durable_agents.actions import Action
 from durable_agents.agent import AgentPlan
 from durable_agents.errors import CallFailedError, RunAborted, StoreError
-from durable_agents.events import Event, EventRecord, type_name_of
+from durable_agents.events import Event, EventRecord, InputEvent, type_name_of
 from durable_agents.journal import (
     ActionCompleted,
     ActionFailed,
@@ -51,6 +51,7 @@ class StoredRun:
     run_id: str
     key: str
     input: Payload
+    is_event: bool
     accepted_at: float
     state: RunState | None
     """What is on record beyond the acceptance; None where nothing can be."""
@@ -141,8 +142,10 @@ class ActiveRun:
     def _build_queue(self, state: RunState | None) -> None:
         """Line up what is left to do: every action of every event that has not completed."""
         stored = self._stored
-        self._events, self._left = [], deque()
-        event: Event = self._services.codec.decode(stored.input)
+        self._events.clear()
+        self._left.clear()
+        value = self._services.codec.decode(stored.input)
+        event: Event = value if stored.is_event else InputEvent(input=value)
         self._line_up(self._record_of(f"{stored.run_id}/input", event, stored.accepted_at))
         if state is None:
             return
@@ -254,6 +257,7 @@ class ActiveRun:
     ) -> None:
         event, name = action_run.event_number, action_run.action.name
         sent = effects.events
+        wrote = action_run.has_written_memory
         write.entries.append(
             ActionCompleted(
                 action_run.number,
@@ -261,8 +265,8 @@ class ActiveRun:
                 name,
                 sent,
                 len(effects.outputs),
-                action_run.sensory.updates,
-                action_run.short_term.updates,
+                action_run.sensory.updates if wrote else [],
+                action_run.short_term.updates if wrote else [],
                 now,
             )
         )
@@ -271,6 +275,8 @@ class ActiveRun:
             # The next action sees what it would see after a crash: a decoded copy.
             decoded = self._services.codec.decode(one.payload)
             self._line_up(self._record_of(one.event_id, decoded, now, (event, name)))
+        if not wrote:
+            return
         self._memories.sensory = _changed(self._memories.sensory, action_run.sensory.changes)
         if changes := action_run.short_term.changes:
             write.memory = (self._plan.name, self.key, changes)

@@ -15,6 +15,7 @@ import msgspec
 from durable_agents.agent import Agent, AgentPlan
 from durable_agents.clock import Clock, SystemClock
 from durable_agents.errors import RunError
+from durable_agents.events import InputEvent
 from durable_agents.journal import RunStatus
 from durable_agents.serialization import Codec
 from durable_agents.store import AcceptedRun, InMemoryStore, NewRun, Store
@@ -154,8 +155,9 @@ class Worker:
         _check_text("key", key)
         _check_text("id", id)
         event = self._plan.decode_input(value)
-        payload = services.codec.encode(event, "the input")
-        new = NewRun(self._plan.name, key, id, payload, services.clock.now())
+        is_event = type(event) is not InputEvent
+        payload = services.codec.encode(event if is_event else event.input, "the input")
+        new = NewRun(self._plan.name, key, id, payload, services.clock.now(), is_event)
         run: asyncio.Future[Run] = self._loop.create_future()
         # Not awaited itself: if its submitter is cancelled, an accepted run must start all the
         # same, and runs are offered in the order in which they were accepted.
