@@ -1,7 +1,8 @@
 """Durable execution for asyncio: actions that survive crashes.
 
-Every call with a cost or a side effect goes through `await ctx.durable(fn, *args)`: its result is
-on disk before the await returns, and a replay after a crash hands it back without calling anything.
+Every call with a cost or a side effect goes through `await ctx.durable(fn, *args)`: its result
+is on disk before the await returns, and a replay after a crash hands it back without calling
+anything.
 """
 
 from durable_agents._exports import publish

@@ -19,7 +19,7 @@ class Clock(Protocol):
         ...
 
     async def sleep(self, seconds: float) -> None:
-        """Wait at least `seconds` (>= 0). Cancellation: returns nothing, leaves nothing behind."""
+        """Wait at least `seconds` (>= 0). Cancellation: leaves nothing behind."""
         ...
 
 

@@ -1,29 +1,29 @@
 """Every exception of the package, in one tree.
 
-    DurableAgentsError                     catch all of ours
-    ├─ DefinitionError                     the author's: found before anything runs; fix the code
+    DurableAgentsError               catch all of ours
+    ├─ DefinitionError               the author's: found before anything runs; fix the code
     │  ├─ DuplicateNameError
     │  ├─ UnknownResourceError
     │  ├─ TriggerSyntaxError
     │  └─ UnsupportedCallableError
-    ├─ NondeterminismError                 the author's: the action did not repeat its recorded calls
-    ├─ ForbiddenInDurableCallError         memory, send, output or durable inside a durable function
-    ├─ OutsideActionError                  the runner context used where its action does not run
+    ├─ NondeterminismError           the author's: the action did not repeat its recorded calls
+    ├─ ForbiddenInDurableCallError   memory, send, output or durable inside a durable function
+    ├─ OutsideActionError            the runner context used where its action does not run
     ├─ SerializationError
     │  ├─ EncodeError
     │  ├─ DecodeError
     │  └─ PayloadTooLargeError
-    ├─ DurableCallError                    the outcome of user work, live or replayed
+    ├─ DurableCallError              the outcome of user work, live or replayed
     │  ├─ CallFailedError
     │  ├─ CallTimeoutError
     │  ├─ RetriesExhaustedError
     │  └─ InDoubtError
-    ├─ RunError                            raised by Run.result()
+    ├─ RunError                      raised by Run.result()
     │  ├─ RunFailedError
     │  ├─ RunCancelledError
     │  └─ RunParkedError
-    ├─ InputError                          an input that does not fit
-    ├─ StoreError                          the environment's
+    ├─ InputError                    an input that does not fit
+    ├─ StoreError                    the environment's
     │  ├─ StoreUnavailableError
     │  ├─ StoreOwnedError
     │  ├─ StoreConflictError
@@ -32,12 +32,13 @@
     │  └─ StoreVersionError
     └─ EngineError
 
-    TerminalError, NotExecuted, ReconcilerUnavailable      raised by user code, to tell us something
-    RunAborted(BaseException)                              the runtime ends this run; not an error
+    TerminalError, NotExecuted, ReconcilerUnavailable   raised by user code, to tell us something
+    RunAborted(BaseException)                           the runtime ends this run; not an error
 
 Rule 1: fields go into `args`, text is made in `__str__`, so that each error survives pickling
-(`tests/public/test_errors.py`). Rule 2: a message says what was found, what was expected and the
-next move. Rule 3: nothing but the standard library is imported here: all rooms stand on this one.
+(`tests/public/test_errors.py`). Rule 2: a message says what was found, what was expected and
+the next move. Rule 3: nothing but the standard library is imported here: all rooms stand on
+this one.
 """
 
 from typing import ClassVar
@@ -118,7 +119,7 @@ class TriggerSyntaxError(DefinitionError):
 
 
 class UnsupportedCallableError(DefinitionError):
-    """The callable has no stable identity, so its calls could not be recognized after a crash."""
+    """The callable has no stable identity: a call of it cannot be recognized after a crash."""
 
 
 class NondeterminismError(DurableAgentsError):
@@ -199,7 +200,9 @@ class EncodeError(SerializationError):
         self.remedy = remedy
 
     def __str__(self) -> str:
-        return f"{self.what} ({self.type_name}) cannot be recorded: {self.problem}. {self.remedy}"
+        return (
+            f"{self.what} ({self.type_name}) cannot be recorded: {self.problem}. {self.remedy}"
+        )
 
 
 class DecodeError(SerializationError):
@@ -236,8 +239,8 @@ class PayloadTooLargeError(SerializationError):
 
     def __str__(self) -> str:
         return (
-            f"{self.what} takes {self.size:,} bytes, the limit is {self.limit:,}. "
-            "Return a reference (a path, a key), or raise `max_payload_bytes` in WorkerSettings."
+            f"{self.what} takes {self.size:,} bytes, the limit is {self.limit:,}. Return a "
+            "reference (a path, a key), or raise `max_payload_bytes` in WorkerSettings."
         )
 
 
@@ -278,7 +281,9 @@ class CallTimeoutError(DurableCallError, TimeoutError):
         self.seconds = seconds
 
     def __str__(self) -> str:
-        return f"{self.function} did not finish within {self.seconds:g} s; its effect is in doubt"
+        return (
+            f"{self.function} did not finish within {self.seconds:g} s; its effect is in doubt"
+        )
 
 
 class RetriesExhaustedError(DurableCallError):
@@ -360,7 +365,7 @@ class InputError(DurableAgentsError):
 
     Args:
         problem: What was found and what was expected, with the field's path.
-        place: Where the input came from (`"reviews.jsonl line 12"`); empty for a value in memory.
+        place: Where it came from (`"reviews.jsonl line 12"`); empty for a value in memory.
     """
 
     def __init__(self, problem: str, place: str = "") -> None:

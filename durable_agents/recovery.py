@@ -1,9 +1,11 @@
-"""What to do with a run that an earlier process left unfinished. Pure: its state in, a verdict out.
+"""What to do with a run that an earlier process left unfinished.
+
+Pure: its state in, a verdict out.
 
 A call that kills its process (a segfault, the out-of-memory killer) would otherwise kill each
-process that takes the run over. So every take-over is counted, and a run that was started several
-times in a row without a single new entry is given up as a dead letter, with everything it has on
-record.
+process that takes the run over. So every take-over is counted, and a run that was started
+several times in a row without a single new entry is given up as a dead letter, with everything
+it has on record.
 """
 
 from enum import Enum

@@ -1,10 +1,14 @@
-"""When a durable call is tried again, and after how long. Pure: attempt and error in, seconds out."""
+"""When a durable call is tried again. Pure: attempt and error in, seconds to wait out."""
 
 import msgspec
 
 from durable_agents.errors import TerminalError
 
 __all__ = ["RetryPolicy"]
+
+# Bounded, so that attempt 5,000 does not overflow a float.
+_MAX_FACTOR = 1000
+_MAX_EXPONENT = 64
 
 
 class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True):
@@ -23,7 +27,7 @@ class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True):
     initial: float = 1.0
     """Seconds before the second attempt, >= 0."""
     factor: float = 2.0
-    """What each further wait is multiplied by, >= 1."""
+    """What each further wait is multiplied by, 1 to 1,000."""
     maximum: float = 60.0
     """The longest wait in seconds, jitter aside, >= 0."""
     jitter: float = 0.1
@@ -36,8 +40,11 @@ class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True):
         if self.max_attempts < 1:
             msg = f"max_attempts is {self.max_attempts}, expected at least 1"
             raise ValueError(msg)
-        if self.initial < 0 or self.maximum < 0 or self.factor < 1 or not 0 <= self.jitter <= 1:
-            msg = f"expected initial >= 0, maximum >= 0, factor >= 1, 0 <= jitter <= 1; got {self}"
+        # What is asked is what must hold, so that a NaN is refused, too.
+        waits_fit = self.initial >= 0 and self.maximum >= 0 and 0 <= self.jitter <= 1
+        if not (waits_fit and 1 <= self.factor <= _MAX_FACTOR):
+            expected = f"initial, maximum >= 0, factor 1 to {_MAX_FACTOR}, jitter 0 to 1"
+            msg = f"expected {expected}; got {self}"
             raise ValueError(msg)
 
     def wait_after(self, attempt: int, error: BaseException, chance: float) -> float | None:
@@ -52,6 +59,6 @@ class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True):
             return None
         if not isinstance(error, Exception) or not isinstance(error, self.retry_on):
             return None
-        # The exponent is bounded so that attempt 5,000 does not overflow a float.
-        wait = min(self.initial * self.factor ** min(attempt - 1, 64), self.maximum)
+        exponent = min(attempt - 1, _MAX_EXPONENT)
+        wait = min(self.initial * self.factor**exponent, self.maximum)
         return wait * (1 + self.jitter * (2 * chance - 1))

@@ -1,9 +1,9 @@
 """Which run may start next: order per key, fairness between keys, a bound on the whole.
 
-Rule 1: of one key, one run at a time, in the order of acceptance. Rule 2: keys take turns: a key
-whose run has ended goes to the end of the line, so that a busy key delays nobody by more than one
-run. Rule 3: of one key only the next few runs are kept in memory; the rest waits in the store, and
-`hungry` names the keys whose next runs have to be read.
+Rule 1: of one key, one run at a time, in the order of acceptance. Rule 2: keys take turns: a
+key whose run has ended goes to the end of the line, so that a busy key delays nobody by more
+than one run. Rule 3: of one key only the next few runs are kept in memory; the rest waits in
+the store, and `hungry` names the keys whose next runs have to be read.
 
 This file decides; it starts nothing and waits for nothing.
 """
@@ -19,12 +19,13 @@ MAX_KEPT_PER_KEY = 64
 class _KeyLine:
     """The runs of one key that wait for their turn."""
 
-    __slots__ = ("has_more_stored", "is_held", "last_kept", "numbers")
+    __slots__ = ("has_more_stored", "has_spilled", "is_held", "last_kept", "numbers")
 
     def __init__(self) -> None:
         self.numbers: deque[int] = deque()
         self.is_held = False
         self.has_more_stored = False
+        self.has_spilled = False
         self.last_kept = 0
 
 
@@ -69,10 +70,8 @@ class Scheduler:
             line = self._lines[key] = _KeyLine()
             self._ready.append(key)
         elif line.has_more_stored or len(line.numbers) >= MAX_KEPT_PER_KEY:
-            line.has_more_stored = True
+            line.has_more_stored = line.has_spilled = True
             return False
-        elif not line.numbers and not line.is_held:
-            self._ready.append(key)
         line.numbers.append(number)
         line.last_kept = number
         return True
@@ -103,6 +102,8 @@ class Scheduler:
         """A key that comes from the store with a run that keeps it."""
         line = self._lines.setdefault(key, _KeyLine())
         line.is_held = True
+        if line.numbers:
+            self._ready.remove(key)  # an earlier run of the key was put back to work
 
     def release(self, key: str) -> None:
         """A key that was held may go on."""
@@ -115,7 +116,11 @@ class Scheduler:
         """
         if not self._hungry:
             return []
-        named = [(key, self._lines[key].last_kept) for key in self._hungry]
+        named: list[tuple[str, int]] = []
+        for key in self._hungry:
+            line = self._lines[key]
+            line.has_spilled = False
+            named.append((key, line.last_kept))
         self._hungry.clear()
         self._being_fed += len(named)
         return named
@@ -131,7 +136,8 @@ class Scheduler:
         self._being_fed -= 1
         line = self._lines[key]
         line.numbers.extend(numbers)
-        line.has_more_stored = has_more
+        # What was accepted while the store was being read may not have been seen there.
+        line.has_more_stored = has_more = has_more or line.has_spilled
         if line.numbers:
             line.last_kept = line.numbers[-1]
             self._ready.append(key)

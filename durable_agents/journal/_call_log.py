@@ -1,7 +1,7 @@
 """Decides, for each durable call of an action run, whether to replay or to execute.
 
-Rule 1: every rule of replay lives in this file. Rule 2: this file does no I/O and reads no clock,
-so that a test can walk through any history of crashes in microseconds.
+Rule 1: every rule of replay lives in this file. Rule 2: this file does no I/O and reads no
+clock, so that a test can walk through any history of crashes in microseconds.
 
 Theory of operation
 ===================
@@ -19,8 +19,8 @@ function id and digest say whether the code still makes the same call there.
     yes              yes         pending             Resume    attempts were made, none settled
     yes              no          any                 Diverged  clear, or park the run
 
-What a `Resume` leads to depends on what was declared and on whether the last attempt is in doubt;
-see `resolution`.
+What a `Resume` leads to depends on what was declared and on whether the last attempt is in
+doubt; see `resolution`.
 """
 
 from collections.abc import Iterable, Iterator
@@ -236,7 +236,7 @@ class CallLog:
             self._not_asked.discard(record.key)
 
     def never_asked(self) -> list[CallRecord]:
-        """Records that the action, now at its end, did not ask for: it lost some of its calls."""
+        """Records that the action, now at its end, did not ask for: it lost these calls."""
         return [self._records[key] for key in sorted(self._not_asked)]
 
     def batches(self) -> list[list[CallKey]]:
@@ -248,7 +248,7 @@ class CallLog:
         ordered = list(batches.values())
         for key, blocked in self._overtakings:
             _overtake(ordered, key, blocked)
-        return ordered
+        return [batch for batch in ordered if batch]
 
     def _from(self, key: CallKey) -> Iterator[CallRecord]:
         return (r for r in self._records.values() if is_cleared_by(r.key, key))
@@ -287,11 +287,14 @@ def _seq(record: CallRecord) -> int:
 
 def _overtake(batches: list[list[CallKey]], key: CallKey, blocked: CallKey) -> None:
     """Put `key` in a batch of its own, before the one that holds `blocked`."""
-    if not any(blocked in batch for batch in batches):
+    index = _index_of(batches, blocked)
+    source = _index_of(batches, key)
+    # One of them may have been abandoned in a later start: then nobody overtakes anybody.
+    if index is None or source is None:
         return
-    for batch in batches:
-        if key in batch:
-            batch.remove(key)
-            break
-    index = next(i for i, batch in enumerate(batches) if blocked in batch)
+    batches[source].remove(key)
     batches.insert(index, [key])
+
+
+def _index_of(batches: list[list[CallKey]], key: CallKey) -> int | None:
+    return next((i for i, batch in enumerate(batches) if key in batch), None)

@@ -1,12 +1,12 @@
 """In which order outcomes reach the tasks of an action, live and on replay alike.
 
-Races (`as_completed`, `wait(FIRST_COMPLETED)`, queues between branches) are decided by the order
-in which outcomes arrive. So that a replay decides them the same way:
+Races (`as_completed`, `wait(FIRST_COMPLETED)`, queues between branches) are decided by the
+order in which outcomes arrive. So that a replay decides them the same way:
 
-1. Outcomes that one transaction committed are one batch. A batch is handed over in one pass of the
-   loop, in the order in which its calls settled.
-2. Batches are handed over in the order of their transactions, the next one only when the action's
-   tasks have come to rest: they have done all that follows from the one before.
+1. Outcomes that one transaction committed are one batch. A batch is handed over in one pass of
+   the loop, in the order in which its calls settled.
+2. Batches are handed over in the order of their transactions, the next one only when the
+   action's tasks have come to rest: they have done all that follows from the one before.
 3. On replay a batch waits until all of its calls have been asked for, as they had been live.
 4. An action with a single live task has no races: its outcomes are handed over at once.
 5. Order is a preference; identity and digest are the safety. When the action rests and the next
@@ -88,8 +88,8 @@ class DeliveryOrder:
         """Give up waiting for the next outcome in order.
 
         Returns:
-            The first outcome in order that has been asked for, now taken out, and the one that it
-            overtakes; None where nothing has been asked for.
+            The first outcome in order that has been asked for, now taken out, and the one that
+            it overtakes; None where nothing has been asked for.
         """
         blocked = next((k for b in self._batches for k in b if k not in self._asked), None)
         if blocked is None:
@@ -102,7 +102,7 @@ class DeliveryOrder:
         return None
 
     def release(self) -> None:
-        """End ordered delivery: what waits is handed over when asked for, whatever the order."""
+        """End ordered delivery: what waits is handed over as soon as it is asked for."""
         self._is_released = True
         asked = [key for batch in self._batches for key in batch if key in self._asked]
         self._batches = deque([key] for key in asked)

@@ -4,9 +4,9 @@ What is on disk is API: a tag is never given to another entry, fields are only a
 and with a default, so that journals of every release stay readable (`tests/history`).
 
 One row of the journal holds the entries that belong together and become durable together: the
-start of an action travels with the action's first record, the end of a run with its last action.
-A row is a CRC-32 over run number and content, then the content: MessagePack, an array of entries,
-each an array that begins with its tag.
+start of an action travels with the action's first record, the end of a run with its last
+action. A row is a CRC-32 over run number and content, then the content: MessagePack, an array
+of entries, each an array that begins with its tag.
 """
 
 from collections.abc import Callable
@@ -19,10 +19,10 @@ from durable_agents.errors import StoreDamagedError
 from durable_agents.serialization import Payload
 
 __all__ = [
+    "BATCH_BITS",
     "ActionCompleted",
     "ActionFailed",
     "ActionStarted",
-    "BATCH_BITS",
     "CallAbandoned",
     "CallBegun",
     "CallRetried",
@@ -140,7 +140,7 @@ class CallSettled(msgspec.Struct, frozen=True, array_like=True, tag=5, gc=False)
 
 
 class CallAbandoned(msgspec.Struct, frozen=True, array_like=True, tag=6, gc=False):
-    """The action's own code gave the call up (a timeout, a lost race): a fact, without a value."""
+    """The action's own code gave the call up (a timeout, a lost race): a fact, no value."""
 
     action: int
     branch: str
@@ -166,8 +166,11 @@ class CallRetried(msgspec.Struct, frozen=True, array_like=True, tag=7):
 
 
 class CallsCleared(msgspec.Struct, frozen=True, array_like=True, tag=8):
-    """The code changed: records of the branch from `position` on, and of the branches it started
-    later, no longer count."""
+    """The code changed: what is recorded from here on no longer counts.
+
+    That is the records of the branch from `position` on, and those of the branches that it
+    started later.
+    """
 
     action: int
     branch: str
@@ -318,7 +321,7 @@ def decode_output(run: int, cell: bytes, store: str) -> SentEvent:
 
 def decode_memory(cell: bytes, store: str) -> MemoryUpdate:
     """A path of memory, or StoreDamagedError."""
-    return _unseal(0, cell, _decode_update, store, f"a memory value")
+    return _unseal(0, cell, _decode_update, store, "a memory value")
 
 
 def _unseal(run: int, sealed: bytes, decode: Callable[[bytes], T], store: str, what: str) -> T:
@@ -329,6 +332,6 @@ def _unseal(run: int, sealed: bytes, decode: Callable[[bytes], T], store: str, w
         raise StoreDamagedError(store, problem)
     try:
         return decode(content)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         problem = f"{what} is of a form that this version does not know ({error})"
         raise StoreDamagedError(store, problem) from error

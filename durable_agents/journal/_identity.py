@@ -1,31 +1,31 @@
 """What was called: the function's id and the digest of its arguments.
 
-Rule 1: the identity of a call is the same in every process, on every machine and for every order
-of keywords, sets and dictionaries. Rule 2: what has no such identity is refused with the remedy;
-nothing falls back to a `repr` or to an address in memory.
+Rule 1: the identity of a call is the same in every process, on every machine and for every
+order of keywords, sets and dictionaries. Rule 2: what has no such identity is refused with the
+remedy; nothing falls back to a `repr` or to an address in memory.
 
-    callable                            id                          part of the digest
-    ---------------------------------   -------------------------   -----------------------------
-    function, class or static method    module:qualname             -
-    lambda                              module:qualname#code        -
-    functools.partial                   that of its function        its arguments
-    bound method                        module:qualname             the instance, if plain data
-    object with `__call__`              module:qualname of class    the instance, if plain data
-    any of them with a declared name    the name                    arguments only
+    callable                            id                         part of the digest
+    ---------------------------------   ------------------------   ---------------------------
+    function, class or static method    module:qualname            -
+    lambda                              module:qualname#code       -
+    functools.partial                   that of its function       its arguments
+    bound method                        module:qualname            the instance, if plain data
+    object with `__call__`              module:qualname of class   the instance, if plain data
+    any of them with a declared name    the name                   arguments only
 
-Arguments are bound to the signature first, so that a value given by position or by keyword is the
-same call. Defaults that were not given are left out: a new parameter with a default changes no
-call that was recorded before it.
+Arguments are bound to the signature first, so that a value given by position or by keyword is
+the same call. Defaults that were not given are left out: a new parameter with a default changes
+no call that was recorded before it.
 """
 
 import functools
 import inspect
 import reprlib
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 from types import BuiltinFunctionType, CodeType, FunctionType, MethodType
-from typing import Any, Literal, TypeAlias, TypeVar
+from typing import Any, Literal, TypeAlias, TypeVar, cast
 
 from durable_agents.errors import EncodeError, UnsupportedCallableError
 from durable_agents.retry import RetryPolicy
@@ -67,7 +67,8 @@ class DurableOptions:
     limit: str | None = None
     """Name of a limit in `WorkerSettings.limits`."""
     key: str | None = None
-    """Stands for the arguments in the digest; for arguments that have no stable form."""
+    """Stands for the arguments, and for a method's instance, in the digest: for those that have
+    no stable form."""
 
     def __post_init__(self) -> None:
         """Refuse what cannot be meant."""
@@ -119,7 +120,7 @@ def durable(  # noqa: PLR0913 - each is one documented option of the decorator
         on_interrupt: For a call in doubt without a reconciler: `"rerun"` (default) runs it
             again, `"fail"` raises `InDoubtError`, `"ask"` parks the run.
         limit: Name of a limit of the worker that each call takes a place of.
-        key: Text that stands for the arguments in the digest.
+        key: Text that stands for the arguments, and for a method's instance, in the digest.
 
     Raises:
         TypeError: The reconciler is not callable, or takes neither no argument nor the
@@ -161,7 +162,7 @@ def check_reconciler(reconciler: Callable[..., Any], fn: Callable[..., Any]) -> 
         return False
     msg = (
         f"the reconciler {reconciler!r} takes {wanted}; it must take no argument or the "
-        f"arguments of {_name_of(fn)}{offered}"
+        f"arguments of {getattr(fn, '__qualname__', fn)}{offered}"
     )
     raise TypeError(msg)
 
@@ -170,7 +171,7 @@ _VARIADIC = {inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD}
 
 
 def _accepts(wanted: inspect.Signature, offered: inspect.Signature) -> bool:
-    """Whether each way to call `offered` by its required parameters also calls `wanted`."""
+    """Whether all that `offered` takes can be handed on to `wanted`."""
     positional: list[None] = []
     keywords: dict[str, None] = {}
     for parameter in offered.parameters.values():
@@ -228,11 +229,14 @@ class CallableSpec:
         self.fn = fn
         self.options = options
         self.is_async = is_async(fn)
-        self.function_id, instance = _function_id(fn, options.name)
-        self._seed = b"" if instance is None else _instance_bytes(instance, self.function_id)
+        self.function_id, instance = (
+            _function_id(fn) if options.name is None else (options.name, None)
+        )
+        is_in_digest = instance is not None and options.key is None
+        self._seed = _instance_bytes(instance, self.function_id) if is_in_digest else b""
         self._signature = _signature(fn)
         self._names = _positional_names(self._signature)
-        self._prefixes: dict[int, Any] = {}
+        self._prefixes: dict[int, blake2b] = {}
         # Nothing to wait for, to look up or to write before the effect: the straight road.
         self.is_plain = not options.is_guarded and (
             options.retry is None and options.timeout is None and options.limit is None
@@ -248,12 +252,15 @@ class CallableSpec:
             EncodeError: An argument has no stable form; the error names it.
             TypeError: The callable does not take these arguments.
         """
-        return CallIdentity(self, args, kwargs, self._digest(args, kwargs), _preview(args, kwargs))
+        return CallIdentity(
+            self, args, kwargs, self._digest(args, kwargs), _preview(args, kwargs)
+        )
 
     def _digest(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bytes:
         if self.options.key is not None:
             self._bind(args, kwargs)
-            return self._prefix(("key",), self.options.key.encode()).digest()
+            key = self.options.key.encode(errors="surrogatepass")
+            return self._prefix(("key",), key).digest()
         if kwargs or len(args) > len(self._names):
             bound = self._bind(args, kwargs)
             names, values = tuple(bound), list(bound.values())
@@ -267,9 +274,9 @@ class CallableSpec:
         prefix.update(self._canonical(self._names, list(args)))
         return prefix.digest()
 
-    def _prefix(self, names: tuple[str, ...], content: bytes) -> Any:
+    def _prefix(self, names: tuple[str, ...], content: bytes) -> blake2b:
         state = blake2b(self._seed, digest_size=_DIGEST_BYTES)
-        state.update("\0".join(names).encode() + b"\0")
+        state.update("\0".join(names).encode(errors="surrogatepass") + b"\0")
         state.update(content)
         return state
 
@@ -323,20 +330,18 @@ def _described(fn: FunctionType) -> CallableSpec:
     return CallableSpec(fn, getattr(fn, _OPTIONS, _DEFAULT_OPTIONS))
 
 
-def _function_id(fn: Callable[..., Any], name: str | None) -> tuple[str, object | None]:
+def _function_id(fn: Callable[..., Any]) -> tuple[str, object | None]:
     """Id of the callable, and the instance that takes part in the digest, if any."""
-    if name is not None:
-        return name, None
     if isinstance(fn, MethodType):
         owner = fn.__self__
         if isinstance(owner, type):
             return f"{owner.__module__}:{owner.__qualname__}.{fn.__name__}", None
         return _name_of(fn), owner
-    if isinstance(fn, (FunctionType, BuiltinFunctionType, type)):
-        if isinstance(fn, BuiltinFunctionType) and _has_instance(fn):
-            return _name_of(fn), fn.__self__
+    if isinstance(fn, FunctionType):
         suffix = f"#{_code_hash(fn.__code__)}" if fn.__name__ == "<lambda>" else ""
         return _name_of(fn) + suffix, None
+    if isinstance(fn, BuiltinFunctionType):
+        return _name_of(fn), fn.__self__ if _has_instance(fn) else None
     if hasattr(fn, "__qualname__") and hasattr(fn, "__module__"):
         return _name_of(fn), None
     return _name_of(type(fn)), fn
@@ -370,17 +375,19 @@ def _instance_bytes(instance: object, function_id: str) -> bytes:
 
 def _code_hash(code: CodeType) -> str:
     """Hash of what a lambda does; the same in each process of one Python version."""
+    # Each part is repeated with its end marked: (1, 23) is not (12, 3).
+    parts = [_constant(c) for c in code.co_consts] + [*code.co_names, *code.co_freevars]
     state = blake2b(code.co_code, digest_size=6)
-    for constant in code.co_consts:
-        is_code = isinstance(constant, CodeType)
-        state.update((_code_hash(constant) if is_code else _constant(constant)).encode())
-    state.update("\0".join((*code.co_names, *code.co_freevars)).encode())
+    state.update("".join(f"{part}\0" for part in parts).encode())
     return state.hexdigest()
 
 
 def _constant(constant: object) -> str:
+    if isinstance(constant, CodeType):
+        return _code_hash(constant)
     if isinstance(constant, frozenset):
-        return f"frozenset({sorted(map(repr, constant))})"
+        members = cast("frozenset[object]", constant)  # isinstance cannot tell of what
+        return f"frozenset({sorted(map(repr, members))})"
     return repr(constant)
 
 
@@ -408,26 +415,30 @@ def _positional_names(signature: inspect.Signature | None) -> tuple[str, ...]:
 
 
 _REPR = reprlib.Repr()
-_REPR.maxstring = _REPR.maxother = 60
+_SHORT = 60
+_REPR.maxstring = _REPR.maxother = _SHORT
 _MAX_PREVIEW_INT = 1 << 63
+_FIXED = SCALARS - {int, str, bytes}
 
 
 def _preview(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str:
     parts = [_short(a) for a in args]
     if kwargs:
         parts += [f"{name}={_short(value)}" for name, value in kwargs.items()]
-    return ", ".join(parts)[:_PREVIEW_LENGTH]
+    text = ", ".join(parts)[:_PREVIEW_LENGTH]
+    # A lone surrogate could not be recorded, and a preview must not fail a call.
+    return text if text.isascii() else text.encode(errors="backslashreplace").decode()
 
 
 def _short(value: object) -> str:
-    kind = type(value)
-    if kind is int and -_MAX_PREVIEW_INT < value < _MAX_PREVIEW_INT:  # type: ignore[operator]  # it is an int
+    # The commonest by themselves: `reprlib` takes ten times as long.
+    if type(value) is str and len(value) <= _SHORT:
         return repr(value)
-    if kind is str and len(value) <= 60:  # type: ignore[arg-type]  # it is a str
+    if type(value) is int and -_MAX_PREVIEW_INT < value < _MAX_PREVIEW_INT:
         return repr(value)
-    if kind in SCALARS and kind not in {int, str, bytes}:
+    if type(value) in _FIXED:
         return repr(value)
     try:
         return _REPR.repr(value)
     except Exception:  # noqa: BLE001 - a preview must not fail a call
-        return f"<{kind.__name__}>"
+        return f"<{type(value).__name__}>"

@@ -1,8 +1,8 @@
 """What a run has come to: a pure fold over its journal.
 
-A store only appends rows and reads them; all that they mean is worked out here, entry by entry, in
-the order of the store. `apply` handles each type of entry; an unknown one does not get this far,
-since it fails to decode.
+A store only appends rows and reads them; all that they mean is worked out here, entry by entry,
+in the order of the store. `apply` handles each type of entry; an unknown one does not get this
+far, since it fails to decode.
 """
 
 from collections.abc import Iterable, Sequence
@@ -89,7 +89,9 @@ class ActionState:
         """A fresh cursor over the records, for one start of the action."""
         return CallLog(self.records.values(), self.overtakings)
 
-    def record(self, entry: CallBegun | CallSettled | CallAbandoned | CallRetried) -> CallRecord:
+    def record(
+        self, entry: CallBegun | CallSettled | CallAbandoned | CallRetried
+    ) -> CallRecord:
         """The record that an entry speaks of, made where it is new."""
         key = (entry.branch, entry.position)
         record = self.records.get(key)
@@ -199,6 +201,12 @@ class RunState:
                 cleared = (entry.branch, entry.position)
                 for key in [k for k in action.records if is_cleared_by(k, cleared)]:
                     del action.records[key]
+                # A call that is made anew at such a place has overtaken nobody.
+                action.overtakings = [
+                    pair
+                    for pair in action.overtakings
+                    if not any(is_cleared_by(key, cleared) for key in pair)
+                ]
             case DeliveredOutOfOrder():
                 overtaken = (entry.overtaken_branch, entry.overtaken_position)
                 action.overtakings.append(((entry.branch, entry.position), overtaken))
@@ -206,7 +214,8 @@ class RunState:
                 _apply_to_call(action.record(entry), seq, entry)
 
     def _numbered(self, number: int) -> ActionState:
-        return next(a for a in self.actions.values() if a.number == number)
+        # From the end: what is written about is nearly always the action that began last.
+        return next(a for a in reversed(self.actions.values()) if a.number == number)
 
 
 def _apply_to_call(

@@ -9,7 +9,7 @@ so that neither an import nor a module's `__getattr__` runs. Rule 2: an instance
 # ruff: noqa: ANN401 - the border where values are of any type
 
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from functools import cached_property, lru_cache
 from types import BuiltinFunctionType, MemberDescriptorType, ModuleType
 from typing import Any, TypeVar
@@ -24,11 +24,12 @@ __all__ = [
     "dict_of",
     "find_class",
     "find_name",
+    "has_c_new",
     "is_findable",
     "per_class",
     "reference",
     "set_state",
-    "solid_line",
+    "shaping_base",
     "state_of",
     "without_caches",
 ]
@@ -105,21 +106,25 @@ def c_base(cls: type) -> type | None:
     None where C code other than that `__new__`'s own class shapes the instances: they hold what
     nobody but their author knows.
     """
-    for base in solid_line(cls):
-        new = vars(base).get("__new__")
-        if isinstance(new, BuiltinFunctionType):
-            return base
-        if not base.__flags__ & _HEAP_TYPE or base.__flags__ & _IMMUTABLE_TYPE:
-            return None
-    return None
+    base = shaping_base(cls, lambda base: has_c_new(base) or _is_written_in_c(base))
+    return base if has_c_new(base) else None
 
 
-def solid_line(cls: type) -> Iterator[type]:
-    """A class and the bases that shape the memory of its instances, the nearest first."""
-    base: type | None = cls
-    while base is not None:
-        yield base
-        base = base.__base__
+def has_c_new(cls: type) -> bool:
+    """Whether a class has a `__new__` of its own that is written in C; `object` has."""
+    return isinstance(vars(cls).get("__new__"), BuiltinFunctionType)
+
+
+def _is_written_in_c(cls: type) -> bool:
+    return not cls.__flags__ & _HEAP_TYPE or bool(cls.__flags__ & _IMMUTABLE_TYPE)
+
+
+def shaping_base(cls: type, matches: Callable[[type], bool]) -> type:
+    """The nearest base that matches, of those that shape the memory of a class's instances."""
+    base = cls
+    while not matches(base):
+        base = base.__base__ or object
+    return base
 
 
 def bare(cls: type[Any], base: type[Any], *content: Any) -> Any:

@@ -8,10 +8,10 @@ An exception keeps its arguments, its `__dict__`, and what C or slots keep for i
 
 import builtins
 from collections.abc import Callable, Mapping
-from types import BuiltinFunctionType, GetSetDescriptorType, MemberDescriptorType
+from types import GetSetDescriptorType, MemberDescriptorType
 from typing import Any
 
-from durable_agents.serialization._classes import per_class, solid_line
+from durable_agents.serialization._classes import has_c_new, per_class, shaping_base
 from durable_agents.serialization._plain import is_encodable_text
 
 __all__ = [
@@ -19,6 +19,8 @@ __all__ = [
     "attributes_of",
     "builtin_base",
     "get_args",
+    "get_chain",
+    "get_group",
     "member_values",
     "members_of",
     "recorded_traceback",
@@ -40,7 +42,11 @@ _LEFT_OUT: Mapping[type, frozenset[str]] = {
 
 _own: Callable[[BaseException], dict[str, Any]] = vars(BaseException)["__dict__"].__get__
 _args: Any = vars(BaseException)["args"]
-_set: Callable[[BaseException, str, Any], None] = BaseException.__setattr__
+_cause: Any = vars(BaseException)["__cause__"]
+_context: Any = vars(BaseException)["__context__"]
+_message: Any = vars(BaseExceptionGroup)["message"]
+_members: Any = vars(BaseExceptionGroup)["exceptions"]
+_suppressed: Any = vars(BaseException)["__suppress_context__"]
 
 get_args: Callable[[BaseException], tuple[Any, ...]] = _args.__get__
 """The arguments of an exception, past a property of that name."""
@@ -62,12 +68,8 @@ def set_traceback(error: BaseException, text: str) -> None:
 
 def builtin_base(cls: type) -> type[BaseException] | None:
     """The builtin exception that shapes a class, or None where other C code does."""
-    for base in solid_line(cls):
-        if _is_builtin(base):
-            return base if issubclass(base, BaseException) else None
-        if isinstance(vars(base).get("__new__"), BuiltinFunctionType):
-            return None
-    return None
+    base = shaping_base(cls, lambda base: _is_builtin(base) or has_c_new(base))
+    return base if _is_builtin(base) and issubclass(base, BaseException) else None
 
 
 @per_class
@@ -117,6 +119,18 @@ def set_attributes(error: BaseException, values: Mapping[str, Any]) -> None:
     _own(error).update(values)
 
 
+def get_chain(error: BaseException) -> tuple[BaseException | None, BaseException | None]:
+    """The cause and the context of an exception, past properties of these names."""
+    return _cause.__get__(error), _context.__get__(error)
+
+
+def get_group(error: BaseException) -> tuple[str, tuple[BaseException, ...]] | None:
+    """Message and members of a group, past properties of these names; None for no group."""
+    if not issubclass(type(error), BaseExceptionGroup):
+        return None
+    return _message.__get__(error), _members.__get__(error)
+
+
 def set_chain(
     error: BaseException,
     cause: BaseException | None,
@@ -125,9 +139,9 @@ def set_chain(
     is_context_suppressed: bool,
 ) -> None:
     """Tie an exception to the ones that it came from."""
-    _set(error, "__cause__", cause)
-    _set(error, "__context__", context)
-    _set(error, "__suppress_context__", is_context_suppressed)
+    _cause.__set__(error, cause)
+    _context.__set__(error, context)
+    _suppressed.__set__(error, is_context_suppressed)
 
 
 def add_notes(error: BaseException, notes: list[str]) -> None:

@@ -28,6 +28,8 @@ from durable_agents.serialization._exceptions import (
     attributes_of,
     builtin_base,
     get_args,
+    get_chain,
+    get_group,
     member_values,
     members_of,
     recorded_traceback,
@@ -138,14 +140,15 @@ class FailureWriter:
             is_context_suppressed=error.__suppress_context__,
             lost=lost,
         )
-        if isinstance(error, BaseExceptionGroup):
-            group: BaseExceptionGroup[BaseException] = error
-            record.message = self._short(group.message)
-            record.group = [self._refer(each, self._links[index]) for each in group.exceptions]
+        group = get_group(error)
+        if group is not None:
+            record.message = self._short(group[0])
+            record.group = [self._refer(each, self._links[index]) for each in group[1]]
         elif is_validation_error(cls):
             record.validation = self._validation(error, lost)
-        record.cause = self._link(index, error.__cause__, lost)
-        record.context = self._link(index, error.__context__, lost)
+        cause, context = get_chain(error)
+        record.cause = self._link(index, cause, lost)
+        record.context = self._link(index, context, lost)
         return record
 
     def _link(self, index: int, error: BaseException | None, lost: list[str]) -> int | None:
@@ -162,7 +165,7 @@ class FailureWriter:
     def _argument(self, index: int, value: Any, lost: list[str]) -> Any:
         try:
             return self._tree(value)
-        except (Refused, RecursionError) as error:
+        except Refused as error:
             lost.append(
                 f"argument {index} ({type_name(value)}) is kept as its text: {_why(error)}"
             )
@@ -173,7 +176,7 @@ class FailureWriter:
         for name, value in values.items():
             try:
                 parts[name] = self._tree(value)
-            except (Refused, RecursionError) as error:
+            except Refused as error:
                 lost.append(
                     f"attribute {name} ({type_name(value)}) was not recorded: {_why(error)}"
                 )
@@ -191,7 +194,10 @@ class FailureWriter:
     def _tree(self, value: Any) -> Any:
         if self._is_lean and not _is_short(value):
             raise Refused(type_name(value), "the exception as a whole is too large")
-        return self._write(value)
+        try:
+            return self._write(value)
+        except RecursionError as error:
+            raise Refused(type_name(value), "it nests too deep") from error
 
     def _foreign(self, value: Any) -> Any:
         if isinstance(value, BaseException):
@@ -341,10 +347,8 @@ def _text(value: Any) -> str:
         return f"<a {type_name(value)} whose text cannot be made>"
 
 
-def _why(error: Refused | RecursionError) -> str:
-    if isinstance(error, Refused):
-        return _clean(f"{error.place()} {error.problem}".strip())
-    return "it nests too deep"
+def _why(error: Refused) -> str:
+    return _clean(f"{error.place()} {error.problem}".strip())
 
 
 def _clean(text: str) -> str:

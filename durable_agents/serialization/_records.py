@@ -115,10 +115,12 @@ class _Silent:
 
 @per_class
 def _blank(cls: type[Any]) -> Any:
+    nothing = dict.fromkeys(cls.__struct_fields__)
+    if class_attribute(cls, "__post_init__") is MISSING:
+        return cls(**nothing)
     # msgspec has no way to make a struct that skips `__post_init__`. An instance of a subclass
     # whose hooks are silent can be given the class itself, since it has the same layout.
-    silent = _STRUCT_META("_Blank", (_Silent, cls), {})
-    blank = silent(**dict.fromkeys(cls.__struct_fields__))
+    blank = _STRUCT_META("_Blank", (_Silent, cls), {})(**nothing)
     vars(object)["__class__"].__set__(blank, cls)
     return blank
 

@@ -155,7 +155,8 @@ def _read_record(reader: TreeReader, kind: str, body: Any) -> Any:
     cls = find_class(name)
     if kind_of(cls) != kind:
         raise ValueError(_not_a(name, kind))
-    return rebuild(cls, expect(reader.value(state), dict), *unset or [[]])
+    state = expect(reader.value(state), dict)
+    return rebuild(cls, state, expect(unset[0], list) if unset else [])
 
 
 _READERS: dict[int, Callable[[TreeReader, Any], Any]] = {

@@ -1,8 +1,9 @@
 """One queue, one transaction, many waiters.
 
-Writes from all runs queue here. A single writer takes all that has queued, has it committed in one
-transaction, and wakes every waiter in the order of the queue. So the cost of a sync is shared by
-all who wait for one, a run's writes keep their order, and nobody is told before the commit.
+Writes from all runs queue here. A single writer takes all that has queued, has it committed in
+one transaction, and wakes every waiter in the order of the queue. So the cost of a sync is
+shared by all who wait for one, a run's writes keep their order, and nobody is told before the
+commit.
 
 The writer awaits nothing but the commit, so no circle of waiting can form.
 """
@@ -22,7 +23,7 @@ MAX_BATCH = 8192
 
 
 class BadWriteError(Exception):
-    """The transaction was refused because of the data of one of its writes; nothing happened."""
+    """The transaction was refused for the data of one of its writes; nothing happened."""
 
 
 class Queued(Generic[W]):
@@ -70,11 +71,14 @@ class GroupCommit(Generic[W]):
         self._writer = self._loop.create_task(self._write(), name="group commit")
 
     async def close(self) -> None:
-        """Commit what has queued, then stop the writer. Later writes are refused."""
+        """Commit what has queued, then stop the writer.
+
+        Cancellation: the writer stops all the same, when it has committed what has queued.
+        """
         self._closing = True
         self._wake()
         if self._writer is not None:
-            await self._writer
+            await asyncio.shield(self._writer)
 
     def enqueue(self, number: int, write: W, body: bytes) -> "asyncio.Future[Any]":
         """Queue a write; the future is done when it is durable or has failed."""
@@ -114,8 +118,11 @@ class GroupCommit(Generic[W]):
         except BadWriteError as error:
             await self._split(batch, error)
         except StoreError as error:
-            for queued in batch:
-                self._fail(queued, error)
+            self._fail_all(batch, error)
+        except Exception as error:  # noqa: BLE001 - whoever waits for a dead writer waits for ever
+            failure = StoreError(self._name, f"a commit failed in a way of its own: {error!r}")
+            failure.__cause__ = error
+            self._fail_all(batch, failure)
         else:
             for queued in batch:
                 # A waiter that was cancelled in the meantime takes nothing back.
@@ -138,6 +145,10 @@ class GroupCommit(Generic[W]):
             if (error := self._refused.get(queued.number)) is not None:
                 self._fail(queued, error)
         return [queued for queued in batch if queued.number not in self._refused]
+
+    def _fail_all(self, batch: Sequence[Queued[W]], error: StoreError) -> None:
+        for queued in batch:
+            self._fail(queued, error)
 
     def _fail(self, queued: Queued[W], error: StoreError) -> None:
         self._refused[queued.number] = error

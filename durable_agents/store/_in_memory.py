@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Mapping, Sequence
 
-from durable_agents.errors import StoreOwnedError
+from durable_agents.errors import StoreOwnedError, StoreUnavailableError
 from durable_agents.journal import BATCH_BITS, Entry, MemoryUpdate, RunStatus, decode_row
 from durable_agents.store._port import (
     AcceptedRun,
@@ -13,7 +13,7 @@ from durable_agents.store._port import (
     StoreFacts,
     Write,
 )
-from durable_agents.store._write_queue import Acceptance, QueuedWrite, WriteQueue
+from durable_agents.store._write_queue import NOT_OPEN, Acceptance, QueuedWrite, WriteQueue
 
 __all__ = ["InMemoryStore"]
 
@@ -44,7 +44,9 @@ class InMemoryStore:
     async def open(self, owner: str) -> StoreFacts:
         """Take the store for one worker; see `Store.open`."""
         if self._owner is not None:
-            raise StoreOwnedError(_NAME, f"it is owned by {self._owner}: close that worker first")
+            raise StoreOwnedError(
+                _NAME, f"it is owned by {self._owner}: close that worker first"
+            )
         self._owner = owner
         facts = StoreFacts(self._token, self._was_closed)
         self._was_closed = False
@@ -112,7 +114,8 @@ class InMemoryStore:
 
     @property
     def _opened(self) -> WriteQueue:
-        assert self._queue is not None, "the store is not open: use it through a Worker"
+        if self._queue is None:
+            raise StoreUnavailableError(_NAME, NOT_OPEN)
         return self._queue
 
     async def _commit(self, batch: Sequence[QueuedWrite]) -> None:
@@ -157,4 +160,3 @@ class InMemoryStore:
 
 def _number(row: RunRow) -> int:
     return row.number
-

@@ -1,7 +1,7 @@
 """What the rest of the package asks of a store, in its own words.
 
-A fake needs no SQL and a second database no cleverness: the verbs say what happened to a run. All
-stores pass one suite, `tests/contract`.
+A fake needs no SQL and a second database no cleverness: the verbs say what happened to a run.
+All stores pass one suite, `tests/contract`.
 """
 
 import asyncio
@@ -129,8 +129,8 @@ class Store(Protocol):
         """Add to a run's journal, all or nothing.
 
         Enqueued on return, in the order of these calls: there is no await between an effect and
-        its record. The future gives the number of the row once it is durable; its transaction is
-        `batch_of` that number. Cancelling the future takes nothing back.
+        its record. The future gives the number of the row once it is durable; its transaction
+        is `batch_of` that number. Cancelling the future takes nothing back.
 
         The future fails with StoreError; from then on every write for this run fails, until
         `journal` has been read again.

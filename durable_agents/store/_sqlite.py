@@ -10,22 +10,22 @@ reading one serves look-ups, so that a look-up never waits for a sync.
 Only the writing connection checkpoints, and only between commits: a checkpoint inside a commit
 would make everybody who waits for that commit wait for it too.
 
-After an error of the disk nobody knows whether the transaction was committed. So the connection is
-opened anew, and the highest number in the file says what happened; until then nobody is told
+After an error of the disk nobody knows whether the transaction was committed. So the connection
+is opened anew, and the highest number in the file says what happened; until then nobody is told
 anything. See https://www.sqlite.org/wal.html and https://www.sqlite.org/atomiccommit.html.
 """
 
 import asyncio
 import os
 import sqlite3
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, TypeVar
 
 import aiosqlite
 
-from durable_agents.errors import StoreError
+from durable_agents.errors import StoreDamagedError, StoreError, StoreUnavailableError
 from durable_agents.journal import (
     BATCH_BITS,
     Entry,
@@ -34,7 +34,6 @@ from durable_agents.journal import (
     decode_memory,
     decode_output,
     decode_row,
-    encode_cell,
 )
 from durable_agents.store._group_commit import BadWriteError
 from durable_agents.store._port import (
@@ -45,14 +44,31 @@ from durable_agents.store._port import (
     StoreFacts,
     Write,
 )
-from durable_agents.store._sqlite_file import FileLock, as_store_error, connect, owner_text
-from durable_agents.store._write_queue import Acceptance, QueuedWrite, WriteQueue
+from durable_agents.store._sqlite_file import (
+    FileLock,
+    as_store_error,
+    connect,
+    make_file,
+    owner_text,
+)
+from durable_agents.store._transaction import Known, Transaction
+from durable_agents.store._write_queue import NOT_OPEN, Acceptance, QueuedWrite, WriteQueue
 from durable_agents.store.sql import load_queries
 
 __all__ = ["SqliteStore"]
 
 T = TypeVar("T")
 Row: TypeAlias = tuple[Any, ...]
+
+_DATA_ERRORS = (
+    sqlite3.DataError,
+    sqlite3.IntegrityError,
+    sqlite3.InterfaceError,
+    sqlite3.ProgrammingError,
+    OverflowError,
+    UnicodeError,
+)
+"""What the driver raises where a value cannot be written, rather than the disk."""
 
 _CHECKPOINT_BYTES = 4 * 2**20
 """Entries written between two checkpoints; the WAL stays at a small multiple of it."""
@@ -61,8 +77,8 @@ _CHECKPOINT_BYTES = 4 * 2**20
 class SqliteStore:
     """Keeps everything in one SQLite file, owned by one worker at a time.
 
-    A lock beside the file (`<path>.lock`) says who owns it; it goes with the process, so that the
-    next worker takes over at once after a crash.
+    A lock beside the file (`<path>.lock`) says who owns it; it goes with the process, so that
+    the next worker takes over at once after a crash.
 
     Args:
         path: The file; made where it is missing, with mode 0600. Its folder must exist.
@@ -89,14 +105,31 @@ class SqliteStore:
 
     async def open(self, owner: str) -> StoreFacts:
         """Take the file for one worker; see `Store.open`."""
-        await asyncio.to_thread(self._lock.take, owner_text(owner))
+        await self._take_lock(owner)
         try:
             return await self._open()
+        except sqlite3.Error as error:
+            await self.close()
+            raise as_store_error(error, self.path) from error
         except BaseException:
             await self.close()
             raise
 
+    async def _take_lock(self, owner: str) -> None:
+        taking = asyncio.ensure_future(asyncio.to_thread(self._lock.take, owner_text(owner)))
+        try:
+            await asyncio.shield(taking)
+        except asyncio.CancelledError:
+            # The thread cannot be called back: what it takes is given back when it has it.
+            taking.add_done_callback(self._give_back)
+            raise
+
+    def _give_back(self, taking: "asyncio.Future[None]") -> None:
+        if not taking.cancelled() and taking.exception() is None:
+            self._lock.release()
+
     async def _open(self) -> StoreFacts:
+        await asyncio.to_thread(make_file, self.path)
         self._committer = committer = _Committer(self.path, self.synchronous, self._sql)
         await committer.connect()
         meta, numbers = await committer.execute(self._read_facts)
@@ -106,7 +139,10 @@ class SqliteStore:
         return StoreFacts(meta["token"], meta["was_closed"] == "1")
 
     def _read_facts(self, connection: sqlite3.Connection) -> tuple[dict[str, str], Row]:
-        meta = dict(connection.execute(self._sql["meta"]).fetchall())
+        meta: dict[str, str] = dict(connection.execute(self._sql["meta"]).fetchall())
+        if not meta.keys() >= {"token", "was_closed"}:
+            problem = "its name is missing: restore the file from a backup"
+            raise StoreDamagedError(str(self.path), problem)
         connection.execute(self._sql["set_meta"], ("was_closed", "0"))
         return meta, connection.execute(self._sql["last_numbers"]).fetchone()
 
@@ -116,7 +152,18 @@ class SqliteStore:
         return reader
 
     async def close(self) -> None:
-        """Commit what has been enqueued, checkpoint, and let the file go."""
+        """Commit what has been enqueued, checkpoint, and let the file go.
+
+        Cancellation: the file is let go all the same, before the cancellation goes on.
+        """
+        closing = asyncio.ensure_future(self._close())
+        try:
+            await asyncio.shield(closing)
+        except asyncio.CancelledError:
+            await asyncio.wait([closing])
+            raise
+
+    async def _close(self) -> None:
         queue, self._queue = self._queue, None
         reader, self._reader = self._reader, None
         committer, self._committer = self._committer, None
@@ -144,7 +191,8 @@ class SqliteStore:
         accepted = await self._select("accepted", (number,))
         rows = await self._select("journal", (number,))
         name = str(self.path)
-        return [(seq, decode_row(number, body, name)) for seq, body in [(0, *accepted[0]), *rows]]
+        bodies = [(0, body) for (body,) in accepted] + rows
+        return [(seq, decode_row(number, body, name)) for seq, body in bodies]
 
     async def find(self, run_id: str) -> RunRow | None:
         """The run with this id."""
@@ -189,15 +237,20 @@ class SqliteStore:
 
     @property
     def _opened(self) -> WriteQueue:
-        assert self._queue is not None, "the store is not open: use it through a Worker"
+        if self._queue is None:
+            raise StoreUnavailableError(str(self.path), NOT_OPEN)
         return self._queue
 
     async def _select(self, name: str, parameters: Row) -> list[Row]:
-        assert self._reader is not None, "the store is not open: use it through a Worker"
+        if self._reader is None:
+            raise StoreUnavailableError(str(self.path), NOT_OPEN)
         try:
-            return list(await self._reader.execute_fetchall(self._sql[name], parameters))
+            rows: Iterable[Any] = await self._reader.execute_fetchall(
+                self._sql[name], parameters
+            )
         except sqlite3.Error as error:
             raise as_store_error(error, self.path) from error
+        return list(rows)
 
     async def _runs(self, name: str, parameters: Row) -> list[RunRow]:
         return [
@@ -236,50 +289,43 @@ class _Committer:
         self._position = last_position
         self.holds_memory = bool(holds_memory)
 
-    async def execute(self, function: Callable[..., T], *arguments: Any) -> T:
+    async def execute(self, function: Callable[[sqlite3.Connection], T]) -> T:
         """Run a function over the raw connection, in its thread: one hop, however much it does.
 
         aiosqlite offers a hop per statement; a transaction made of them costs three times as
         much. Its own methods are built on this one.
         """
         connection = self._connection
-        assert connection is not None
-        result: T = await connection._execute(function, connection._conn, *arguments)  # noqa: SLF001
-        return result
+        assert connection is not None, "who executes has connected"
+        run: Callable[..., Awaitable[T]] = connection._execute  # noqa: SLF001  # pyright: ignore[reportPrivateUsage, reportUnknownMemberType]
+        return await run(function, connection._conn)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
 
     async def commit(self, batch: Sequence[QueuedWrite]) -> None:
         """Make a batch durable, all or nothing; see `GroupCommit`."""
-        transaction = self._prepare(batch)
         try:
-            known = await self.execute(transaction.run, self._sql)
-        except (sqlite3.DataError, sqlite3.IntegrityError, sqlite3.InterfaceError) as error:
+            transaction = self._prepare(batch)
+            known = await self._run(transaction)
+        except _DATA_ERRORS as error:
             raise BadWriteError(str(error)) from error
-        except (OverflowError, UnicodeError, sqlite3.ProgrammingError) as error:
-            raise BadWriteError(str(error)) from error
-        except sqlite3.Error as error:
-            if not await self._was_committed(transaction):
-                raise as_store_error(error, self._path) from error
-            known = {}
-        for queued, existing in known.items():
-            queued.result = existing
-        self.holds_memory = self.holds_memory or bool(transaction.memory)
+        for queued, found in known.items():
+            queued.result = found
+        self.holds_memory = self.holds_memory or transaction.changes_memory
         self._bytes_since_checkpoint += transaction.size
         if self._bytes_since_checkpoint > _CHECKPOINT_BYTES:
             await self._checkpoint()
 
-    def _prepare(self, batch: Sequence[QueuedWrite]) -> "_Transaction":
+    def _prepare(self, batch: Sequence[QueuedWrite]) -> Transaction:
         self._batch += 1
-        transaction = _Transaction()
+        transaction = Transaction(self._sql)
         seq = self._batch << BATCH_BITS
         for queued in batch:
             write = queued.write
             if type(write) is Acceptance:
-                transaction.add_acceptance(queued, write)
+                transaction.accept(queued, write)
             else:
                 seq += 1
                 queued.result = seq
-                transaction.rows.append((seq, queued.number, queued.body))
-                transaction.size += len(queued.body)
+                transaction.append(seq, queued.number, queued.body)
                 if write.status is not None or write.outputs or write.memory is not None:
                     transaction.add_effects(write, self._next_position)
         return transaction
@@ -288,15 +334,28 @@ class _Committer:
         self._position += 1
         return self._position
 
-    async def _was_committed(self, transaction: "_Transaction") -> bool:
+    async def _run(self, transaction: Transaction) -> Known:
+        if self._connection is None:
+            await self.connect()  # it could not be opened anew after an error
+        try:
+            return await self.execute(transaction.run)
+        except _DATA_ERRORS:
+            raise
+        except sqlite3.Error as error:
+            known = await self._recall(transaction)
+            if known is None:
+                raise as_store_error(error, self._path) from error
+            return known
+
+    async def _recall(self, transaction: Transaction) -> Known | None:
         """Open the file anew and look: after an error of the disk nobody knows otherwise."""
-        with suppress(sqlite3.Error, ValueError):
+        with suppress(sqlite3.Error):
             await self._close_connection()
         try:
             await self.connect()
-            return await self.execute(transaction.is_in, self._sql)
+            return await self.execute(transaction.recall)
         except (sqlite3.Error, StoreError):
-            return False
+            return None
 
     async def _checkpoint(self) -> None:
         self._bytes_since_checkpoint = 0
@@ -316,95 +375,3 @@ class _Committer:
         connection, self._connection = self._connection, None
         if connection is not None:
             await connection.close()
-
-
-class _Transaction:
-    """The rows of one commit, made ready on the loop, written in the connection's thread."""
-
-    __slots__ = (
-        "accepted",
-        "accepted_once",
-        "memory",
-        "outputs",
-        "rows",
-        "size",
-        "statuses",
-    )
-
-    def __init__(self) -> None:
-        self.accepted: list[Row] = []
-        self.accepted_once: list[tuple[QueuedWrite, Row]] = []
-        self.rows: list[Row] = []
-        self.statuses: list[Row] = []
-        self.outputs: list[Row] = []
-        self.memory: list[tuple[str, Row]] = []
-        self.size = 0
-
-    def add_acceptance(self, queued: QueuedWrite, acceptance: Acceptance) -> None:
-        """Take an input in; `result` is what its caller is told if it is new."""
-        run = acceptance.run
-        queued.result = acceptance.as_accepted()
-        self.size += len(queued.body)
-        if run.run_id is None:
-            self.accepted.append((acceptance.number, run.agent, run.key, queued.body))
-        else:
-            row = (acceptance.number, run.run_id, run.agent, run.key, queued.body)
-            self.accepted_once.append((queued, row))
-
-    def add_effects(self, write: Write, next_position: Callable[[], int]) -> None:
-        """Take in what the entries change beside the journal."""
-        if write.status is not None:
-            self.statuses.append((int(write.status), write.number))
-        for event in write.outputs:
-            cell = encode_cell(write.number, event)
-            self.outputs.append((next_position(), write.number, cell))
-        if write.memory is not None:
-            agent, key, changes = write.memory
-            for path, update in changes.items():
-                if update is None:
-                    self.memory.append(("delete_memory", (agent, key, path)))
-                else:
-                    row = (agent, key, path, encode_cell(0, update))
-                    self.memory.append(("set_memory", row))
-
-    def run(
-        self, connection: sqlite3.Connection, sql: dict[str, str]
-    ) -> dict[QueuedWrite, AcceptedRun]:
-        """Write everything; returns the runs whose ids were known already."""
-        connection.execute("BEGIN IMMEDIATE")
-        try:
-            known = self._write(connection, sql)
-            connection.execute("COMMIT")
-        except BaseException:
-            with suppress(sqlite3.Error):
-                connection.execute("ROLLBACK")
-            raise
-        return known
-
-    def _write(
-        self, connection: sqlite3.Connection, sql: dict[str, str]
-    ) -> dict[QueuedWrite, AcceptedRun]:
-        connection.executemany(sql["accept"], self.accepted)
-        known = {}
-        for queued, row in self.accepted_once:
-            if connection.execute(sql["accept_once"], row).rowcount == 0:
-                run_id = row[1]
-                number, _, _, key, _ = connection.execute(sql["run_by_id"], (run_id,)).fetchone()
-                known[queued] = AcceptedRun(number, run_id, key or run_id, is_new=False)
-        connection.executemany(sql["append"], self.rows)
-        connection.executemany(sql["set_status"], self.statuses)
-        connection.executemany(sql["add_output"], self.outputs)
-        for name, row in self.memory:
-            connection.execute(sql[name], row)
-        return known
-
-    def is_in(self, connection: sqlite3.Connection, sql: dict[str, str]) -> bool:
-        """Whether the file holds this transaction."""
-        if self.rows:
-            last = connection.execute(sql["last_seq"]).fetchone()[0]
-            return bool(last >= self.rows[-1][0])
-        if self.accepted:
-            found = connection.execute(sql["run_exists"], (self.accepted[-1][0],)).fetchone()
-            return bool(found[0])
-        # Accepting by id twice is the same as once: it may be reported as failed and tried again.
-        return False

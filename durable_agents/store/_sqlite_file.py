@@ -18,7 +18,7 @@ from durable_agents.errors import (
 )
 from durable_agents.store.sql import load_migrations
 
-__all__ = ["FileLock", "as_store_error", "connect", "migrate"]
+__all__ = ["FileLock", "as_store_error", "connect", "make_file", "migrate", "owner_text"]
 
 APPLICATION_ID = 0x44416773
 """Marks a file as ours in its header ("DAgs")."""
@@ -39,8 +39,8 @@ _PRIMARY = 0xFF
 class FileLock:
     """The lock beside the file: held by the one worker that owns the store.
 
-    The system drops it when the process dies, however it dies. `flock` is bound to the open file,
-    so that a second worker in the same process is refused too.
+    The system drops it when the process dies, however it dies. `flock` is bound to the open
+    file, so that a second worker in the same process is refused too.
 
     Args:
         path: The store's file.
@@ -57,21 +57,33 @@ class FileLock:
             StoreOwnedError: A living worker is; the error names it.
             StoreUnavailableError: The folder is missing or cannot be written.
         """
-        lock_path = f"{self._path}.lock"
+        # Beside the file itself, so that a link to it leads to the same lock.
+        lock_path = f"{self._path.resolve()}.lock"
         try:
             file = os.open(lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, _MODE)
         except OSError as error:
-            problem = f"{error.strerror or error}: {lock_path} cannot be made; create the folder"
-            raise StoreUnavailableError(str(self._path), f"{problem} or take another path") from error
+            problem = (
+                f"{error.strerror or error}: {lock_path} cannot be made; create the folder"
+            )
+            raise StoreUnavailableError(
+                str(self._path), f"{problem} or take another path"
+            ) from error
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
+        except BlockingIOError as error:
             holder = os.read(file, 1000).decode(errors="replace")
             os.close(file)
             problem = f"it is owned by {holder or 'another worker'}: stop that worker first"
             raise StoreOwnedError(str(self._path), problem) from error
-        os.ftruncate(file, 0)
-        os.write(file, owner.encode(errors="replace"))
+        except OSError as error:
+            os.close(file)
+            problem = f"{lock_path} cannot be locked ({error}): take a path on a local disk"
+            raise StoreUnavailableError(str(self._path), problem) from error
+        with suppress(
+            OSError
+        ):  # on a full disk the owner has no name, and owns it all the same
+            os.ftruncate(file, 0)
+            os.write(file, owner.encode(errors="replace"))
         self._file = file
 
     def release(self) -> None:
@@ -82,27 +94,30 @@ class FileLock:
 
 
 def connect(path: Path, synchronous: str) -> sqlite3.Connection:
-    """The writing connection, in WAL mode, never checkpointing by itself.
+    """The writing connection to a file that exists, in WAL mode, never checkpointing by itself.
 
     Raises:
-        StoreDamagedError: The file is not an SQLite database.
+        StoreDamagedError: The file is not a store of ours, or not whole.
         StoreUnavailableError: It cannot be read or written.
+        StoreVersionError: It is newer than this code.
     """
-    _create(path)
+    # A file that has gone must not be made anew behind the back of who was using it.
+    uri = f"{path.absolute().as_uri()}?mode=rw"
     try:
         # Statements are few and fixed, so that all of them stay prepared.
         connection = sqlite3.connect(
-            path, isolation_level=None, check_same_thread=False, cached_statements=64
+            uri, uri=True, isolation_level=None, check_same_thread=False, cached_statements=64
         )
     except sqlite3.Error as error:
         raise as_store_error(error, path) from error
     try:
+        connection.execute("PRAGMA busy_timeout = 10000")
+        # Looked at before anything of it is changed: it may be another program's.
+        migrate(connection, path)
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute(f"PRAGMA synchronous = {synchronous}")
-        # The automatic checkpoint would run inside somebody's commit; the writer does it between.
+        # The automatic checkpoint would run inside somebody's commit.
         connection.execute("PRAGMA wal_autocheckpoint = 0")
-        connection.execute("PRAGMA busy_timeout = 10000")
-        migrate(connection, path)
     except sqlite3.Error as error:
         connection.close()
         raise as_store_error(error, path) from error
@@ -139,7 +154,9 @@ def migrate(connection: sqlite3.Connection, path: Path) -> None:
         raise StoreDamagedError(str(path), problem)
 
 
-def _run_migrations(connection: sqlite3.Connection, migrations: list[str], version: int) -> None:
+def _run_migrations(
+    connection: sqlite3.Connection, migrations: list[str], version: int
+) -> None:
     connection.execute("BEGIN IMMEDIATE")
     try:
         for script in migrations[version:]:
@@ -160,7 +177,8 @@ def _run_migrations(connection: sqlite3.Connection, migrations: list[str], versi
 
 def _statements(script: str) -> list[str]:
     """The statements of a script; `executescript` would commit in between."""
-    statements, current = [], ""
+    statements: list[str] = []
+    current = ""
     for line in script.splitlines(keepends=True):
         current += line
         if sqlite3.complete_statement(current):
@@ -169,8 +187,17 @@ def _statements(script: str) -> list[str]:
     return statements
 
 
-def _create(path: Path) -> None:
-    """Make the file, readable and writable for its owner alone, or check that it is a database."""
+def make_file(path: Path) -> None:
+    """Make the file, readable and writable for its owner alone, or check the one that is there.
+
+    Not to be called while this process has the file open: when any of its descriptors is closed,
+    the system drops all locks that the process holds on the file, those of SQLite included.
+    See https://www.sqlite.org/howtocorrupt.html, section 2.2.
+
+    Raises:
+        StoreDamagedError: It is no SQLite database.
+        StoreUnavailableError: It cannot be made, read or written.
+    """
     try:
         with suppress(FileExistsError):
             os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, _MODE))

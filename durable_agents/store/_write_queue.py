@@ -10,7 +10,9 @@ from durable_agents.journal import RunAccepted, encode_row
 from durable_agents.store._group_commit import GroupCommit, Queued
 from durable_agents.store._port import AcceptedRun, NewRun, Write
 
-__all__ = ["Acceptance", "QueuedWrite", "WriteQueue"]
+__all__ = ["NOT_OPEN", "Acceptance", "QueuedWrite", "WriteQueue"]
+
+NOT_OPEN = "it is not open: use it through a Worker"
 
 
 @dataclass(slots=True)
@@ -33,8 +35,8 @@ QueuedWrite: TypeAlias = Queued[Acceptance | Write]
 class WriteQueue:
     """Numbers new runs, encodes what is written, and hands it to the group commit.
 
-    Encoding happens at once, on the caller's side: what the caller changes afterwards changes no
-    record, and a value that cannot be encoded fails its caller and nobody else.
+    Encoding happens at once, on the caller's side: what the caller changes afterwards changes
+    no record, and a value that cannot be encoded fails its caller and nobody else.
 
     Args:
         name: Name of the store, for errors.
@@ -94,4 +96,6 @@ class WriteQueue:
 
     def _check_open(self) -> None:
         if not self._is_open:
-            raise StoreUnavailableError(self._name, "it is closed: nothing can be written any more")
+            raise StoreUnavailableError(
+                self._name, "it is closed: nothing can be written any more"
+            )

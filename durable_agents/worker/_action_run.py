@@ -3,12 +3,13 @@
 import asyncio
 import logging
 import platform
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, NoReturn, Protocol
+from typing import Any, NoReturn, Protocol, cast
 
 from durable_agents.actions import Action
+from durable_agents.context import RunnerContext
 from durable_agents.errors import (
     ForbiddenInDurableCallError,
     NondeterminismError,
@@ -53,7 +54,7 @@ class RunJournal(Protocol):
     run_id: str
     key: str
 
-    def write(self, entries: list[Entry]) -> "asyncio.Future[int]":
+    def write(self, entries: list[Entry]) -> asyncio.Future[int]:
         """Enqueue entries of the run."""
         ...
 
@@ -86,7 +87,7 @@ class ActionRun:
         services: The worker's.
     """
 
-    def __init__(  # noqa: PLR0913 - an action run is made of these, and made in one place
+    def __init__(  # noqa: PLR0913, PLR0917 - an action run is made of these, and made in one place
         self,
         run: RunJournal,
         state: ActionState,
@@ -98,6 +99,7 @@ class ActionRun:
         self.run = run
         self.run_id = run.run_id
         self.number = state.number
+        self.name = f"{state.event}:{action.name}"
         self.event_number = state.event
         self.failed_attempts = state.failed_attempts
         self.trigger = trigger
@@ -119,9 +121,7 @@ class ActionRun:
         self._sensory: MemoryState | None = None
         self._delivery: Delivery | None = None
         self.log = state.call_log()
-        self.root = Branch(
-            self.tasks, "", f"{run.run_id}/{state.event}:{action.name}", trigger.created_at
-        )
+        self.root = Branch(self.tasks, "", f"{run.run_id}/{self.name}", trigger.created_at)
         self.calls = DurableCalls(self, self.log, services)
 
     @property
@@ -174,7 +174,7 @@ class ActionRun:
         """Whether the worker ends this run here."""
         return self._aborted is not None
 
-    async def execute(self, context: Any) -> Effects:
+    async def execute(self, context: RunnerContext) -> Effects:
         """Run the action to its end; returns what it did, not yet visible.
 
         Raises:
@@ -195,7 +195,7 @@ class ActionRun:
         self._report_never_asked()
         return self.effects
 
-    async def _call_action(self, context: Any) -> Any:
+    async def _call_action(self, context: RunnerContext) -> Any:
         action = self.action
         if action.is_async:
             return await action.fn(self.trigger.event, context)
@@ -212,8 +212,9 @@ class ActionRun:
         """Make a durable call from the thread of a plain `def` action."""
         branch = self.branch("durable_sync")
         if action_thread_branch() is not branch:
-            hint = "durable_sync is for plain `def` actions; on the loop, await ctx.durable(...)"
-            raise OutsideActionError("durable_sync", hint)
+            hint = "it is for plain `def` actions; on the loop, await ctx.durable(...)"
+            verb = "durable_sync"
+            raise OutsideActionError(verb, hint)
         call = self.calls.make(branch, fn, args, kwargs, options)
         return call_from_thread(call, branch, self.services.lineage, self._loop)
 
@@ -242,7 +243,7 @@ class ActionRun:
         """Tell people."""
         logger.warning("run %s, action %s: %s", self.run_id, self.action.name, message)
 
-    def record(self, entry: Entry) -> "asyncio.Future[int]":
+    def record(self, entry: Entry) -> asyncio.Future[int]:
         """Enqueue an entry; the first one takes the start of the action with it."""
         if self._has_started:
             return self.run.write([entry])
@@ -257,7 +258,7 @@ class ActionRun:
         )
         return self.run.write([started, entry])
 
-    def send(self, event: Event) -> None:
+    def send(self, event: object) -> None:
         """Buffer an event."""
         branch = self.branch("send")
         if not isinstance(event, Event):
@@ -309,9 +310,9 @@ class ActionRun:
             hint = f"action {name!r} has ended; await its tasks before it returns"
         elif branch is None:
             hint = (
-                f"the caller is no task of action {name!r}: it is a thread, a callback or an async "
-                "generator that the garbage collector closes; start tasks from the action, and "
-                "close generators with contextlib.aclosing"
+                f"the caller is no task of action {name!r}: it is a thread, a callback or an "
+                "async generator that the garbage collector closes; start tasks from the "
+                "action, and close generators with contextlib.aclosing"
             )
         else:
             hint = f"the context belongs to action {name!r}, the caller to another action"
@@ -320,9 +321,11 @@ class ActionRun:
     def _send_returned(self, returned: object) -> None:
         if returned is None:
             return
-        events = returned if isinstance(returned, (list, tuple)) else [returned]
-        for event in events:
-            self.send(event)
+        if isinstance(returned, (list, tuple)):
+            for event in cast("Sequence[Any]", returned):  # send checks each of them
+                self.send(event)
+        else:
+            self.send(cast("Any", returned))
 
     async def _end_children(self) -> None:
         """Cancel what the action left behind; their calls are abandoned."""

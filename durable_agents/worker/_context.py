@@ -107,7 +107,7 @@ class ActionContext(RunnerContext):
     @property
     def logger(self) -> logging.LoggerAdapter[logging.Logger]:
         if self._logger is None:
-            self._logger = _QuietLogger(self)
+            self._logger = _QuietLogger(self, self._run.action.name)
         return self._logger
 
 
@@ -131,9 +131,9 @@ class _Options(CallOptions):
 class _QuietLogger(logging.LoggerAdapter[logging.Logger]):
     """Names run, key and action, and says nothing that was said in an earlier life."""
 
-    def __init__(self, context: ActionContext) -> None:
+    def __init__(self, context: ActionContext, action: str) -> None:
         self._context = context
-        names = {"run_id": context.run_id, "key": context.key, "action": context._run.action.name}
+        names = {"run_id": context.run_id, "key": context.key, "action": action}
         super().__init__(logging.getLogger("durable_agents.action"), names)
 
     def isEnabledFor(self, level: int) -> bool:  # noqa: N802 - the standard library's name

@@ -1,9 +1,9 @@
 """Hands outcomes to the tasks that wait for them, in the order that `journal` decides.
 
 An action rests when none of its tasks has made a step for `QUIET_PASSES` passes of the loop. A
-pass is counted by a callback that schedules itself again: no private part of the loop is touched,
-so any loop will do. One ticker serves all actions of a worker, and stands still while none of them
-has a batch that is ready.
+pass is counted by a callback that schedules itself again: no private part of the loop is
+touched, so any loop will do. One ticker serves all actions of a worker, and stands still while
+none of them has a batch that is ready.
 """
 
 import asyncio
@@ -18,6 +18,8 @@ __all__ = ["Delivery", "Ticker"]
 
 QUIET_PASSES = 16
 """A wake-up travels one future per pass: `gather` inside `gather` takes two a level."""
+RESTLESS_PASSES = 1000
+"""A task that never rests (one that polls) delays the others' outcomes by so many passes."""
 REPLAYS_PER_PASS = 256
 """Recorded outcomes handed over in a row before other tasks get the loop."""
 
@@ -77,6 +79,7 @@ class Delivery:
         self._timer: asyncio.TimerHandle | None = None
         self._steps_seen = -1
         self._quiet_passes = 0
+        self._ready_passes = 0
         self._replays = 0
 
     @property
@@ -99,7 +102,7 @@ class Delivery:
             return
         await self._wait(key)
 
-    async def commit(self, key: CallKey, future: "asyncio.Future[int]") -> None:
+    async def commit(self, key: CallKey, future: asyncio.Future[int]) -> None:
         """Wait until an outcome is durable and due.
 
         Cancellation: the outcome is never handed over; its record stays.
@@ -132,7 +135,12 @@ class Delivery:
             self._quiet_passes += 1
         if not self._order.is_ready or not self._waiting:
             return False
-        if self._quiet_passes >= QUIET_PASSES or self._tasks.live == 1:
+        self._ready_passes += 1
+        if (
+            self._quiet_passes >= QUIET_PASSES
+            or self._tasks.live == 1
+            or self._ready_passes >= RESTLESS_PASSES
+        ):
             self._resolve(self._order.take())
             self._look_again()
             return self._order.is_ready
@@ -149,7 +157,7 @@ class Delivery:
             self._look_again()
             raise
 
-    def _committed(self, key: CallKey, future: "asyncio.Future[int]") -> None:
+    def _committed(self, key: CallKey, future: asyncio.Future[int]) -> None:
         waiter = self._waiting.get(key)
         if waiter is None or future.cancelled():
             return  # given up in the meantime
@@ -168,11 +176,10 @@ class Delivery:
                 if not waiter.done():
                     waiter.set_result(None)
         # The next batch waits until all that follows from this one has been done.
-        self._quiet_passes = 0
+        self._quiet_passes = self._ready_passes = 0
 
     def _look_again(self) -> None:
         if self._order.is_ready:
-            self._quiet_passes = 0
             self._ticker.watch(self)
         elif self._waiting and not self._order.is_empty and self._timer is None:
             self._arm_timer()

@@ -1,7 +1,7 @@
 """Starts runs when the scheduler says so, and sees to it when they end.
 
-`dispatch` is called whenever its answer may have changed: an input came in, a run ended. There is
-no loop that polls and no task that only waits.
+`dispatch` is called whenever its answer may have changed: an input came in, a run ended. There
+is no loop that polls and no task that only waits.
 """
 
 import asyncio
@@ -12,7 +12,7 @@ from typing import Any
 from weakref import WeakValueDictionary
 
 from durable_agents.agent import AgentPlan
-from durable_agents.errors import RunFailedError, StoreError
+from durable_agents.errors import RunError, RunFailedError, StoreError
 from durable_agents.journal import RunFailed, RunState, RunStatus, RunTakenOver
 from durable_agents.recovery import MAX_STARTS_WITHOUT_PROGRESS, Verdict, verdict_on
 from durable_agents.scheduler import MAX_KEPT_PER_KEY, Scheduler
@@ -28,7 +28,7 @@ logger = logging.getLogger("durable_agents")
 _ROWS_PER_READ = 1000
 _LONGEST_PAUSE = 60.0
 _KEPT_INPUT_BYTES = 64 * 2**20
-"""Inputs kept in memory while they wait; beyond it they are read from the store in their turn."""
+"""Inputs kept in memory while they wait; beyond it they are read from the store when due."""
 
 
 class Dispatcher:
@@ -70,8 +70,8 @@ class Dispatcher:
         """Line up what earlier workers left unfinished, in the order of acceptance.
 
         Args:
-            was_closed: Whether the last owner stopped in good order. If it died, each run that is
-                taken over is marked, since it may be what killed it.
+            was_closed: Whether the last owner stopped in good order. If it died, each run
+                that is taken over is marked, since it may be what killed it.
         """
         self._marks_take_over = not was_closed
         while True:
@@ -100,7 +100,7 @@ class Dispatcher:
         """The one handle of a run."""
         run = self._handles.get(accepted.number)
         if run is None:
-            run = Run(accepted.number, accepted.run_id, accepted.key, accepted.is_new, self)
+            run = Run(accepted, self)
             self._handles[accepted.number] = run
         return run
 
@@ -136,10 +136,14 @@ class Dispatcher:
         self._is_stopping = True
         for run in list(self.active.values()):
             run.stop(reason)
-        for run in list(self._handles.values()):
-            run.end(Ending(RunStatus.RUNNING, reason))
+        for handle in list(self._handles.values()):
+            if not handle.has_ended:
+                handle.end(Ending(RunStatus.RUNNING, reason))
+        for waiter in self._drained:
+            if not waiter.done():
+                waiter.set_exception(RunError("(all)", reason))
 
-    def spawn(self, coroutine: Coroutine[Any, Any, Any], **options: Any) -> "asyncio.Task[Any]":
+    def spawn(self, coroutine: Coroutine[Any, Any, Any], **options: Any) -> asyncio.Task[Any]:
         """Start a task of the worker; kept until it has ended."""
         options.setdefault("context", self._context.copy())
         task = self._loop.create_task(coroutine, **options)
@@ -152,7 +156,9 @@ class Dispatcher:
         state = RunState.of(await self._services.store.journal(number))
         if state.status.is_open and state.status is not RunStatus.PARKED:
             return None
-        error = None if state.error is None else self._services.codec.decode_failure(state.error)
+        error = (
+            None if state.error is None else self._services.codec.decode_failure(state.error)
+        )
         reason = state.reason if error is None else f"{type(error).__name__}: {error}"
         return Ending(state.status, reason, error)
 
@@ -168,7 +174,13 @@ class Dispatcher:
         if self._waiting_bytes + size <= _KEPT_INPUT_BYTES:
             self._waiting_bytes += size
             self._waiting[accepted.number] = StoredRun(
-                accepted.number, accepted.run_id, accepted.key, new.input, new.is_event, new.at, None
+                accepted.number,
+                accepted.run_id,
+                accepted.key,
+                new.input,
+                new.is_event,
+                new.at,
+                None,
             )
 
     def _start(self, stored: StoredRun) -> None:
@@ -181,30 +193,26 @@ class Dispatcher:
         pause = self._services.settings.store_retry_seconds
         while True:
             try:
-                if not await self._resume(key, number):
-                    self.scheduler.finish(key)
-                    self.dispatch()
-                return
+                await self._resume(key, number)
+                break
             except StoreError as error:
                 if not error.retryable:
-                    # What is damaged is not guessed at: the run keeps its key and waits.
-                    logger.error("run number %d cannot be read: %s", number, error)
-                    self.scheduler.hold(key)
+                    self._quarantine(key, number, error)
                     return
                 logger.warning("run number %d: %s; trying again", number, error)
             await self._services.clock.sleep(pause)
             pause = min(2 * pause, _LONGEST_PAUSE)
 
-    async def _resume(self, key: str, number: int) -> bool:
+    async def _resume(self, key: str, number: int) -> None:
         state = RunState.of(await self._services.store.journal(number))
         accepted = state.accepted
         assert accepted is not None, "the first row of a journal is the acceptance"
         match verdict_on(state):
             case Verdict.LEAVE:
-                return False
+                self._pass_on(key)
             case Verdict.GIVE_UP:
                 await self._give_up(number, accepted.run_id)
-                return False
+                self._pass_on(key)
             case Verdict.GO_ON:
                 if self._marks_take_over and number <= self._found_up_to:
                     mark = RunTakenOver(self._owner, self._services.clock.now())
@@ -212,9 +220,15 @@ class Dispatcher:
                 if not self._is_stopping:
                     run_id, at = accepted.run_id, accepted.at
                     self._start(
-                        StoredRun(number, run_id, key, accepted.input, accepted.is_event, at, state)
+                        StoredRun(
+                            number, run_id, key, accepted.input, accepted.is_event, at, state
+                        )
                     )
-                return True
+
+    def _pass_on(self, key: str) -> None:
+        """The next run of the key may come."""
+        self.scheduler.finish(key)
+        self.dispatch()
 
     async def _give_up(self, number: int, run_id: str) -> None:
         """A run whose starts killed their workers becomes a dead letter."""
@@ -232,33 +246,44 @@ class Dispatcher:
 
     async def _feed(self, key: str, last: int) -> None:
         """Read the next runs of a key that has more of them than are kept in memory."""
-        while True:
-            try:
-                rows = await self._services.store.open_runs_of_key(
-                    self._plan.name, key, after=last, limit=MAX_KEPT_PER_KEY
-                )
-                break
-            except StoreError as error:
-                logger.warning("inputs of key %r cannot be read: %s; trying again", key, error)
-                await self._services.clock.sleep(self._services.settings.store_retry_seconds)
-        numbers = [row.number for row in rows]
-        self.scheduler.feed(key, numbers, has_more=len(rows) == MAX_KEPT_PER_KEY)
+        store, limit = self._services.store, MAX_KEPT_PER_KEY
+        try:
+            rows = await store.open_runs_of_key(self._plan.name, key, after=last, limit=limit)
+        except StoreError as error:
+            logger.warning("inputs of key %r cannot be read: %s; trying again", key, error)
+            await self._services.clock.sleep(self._services.settings.store_retry_seconds)
+            self.scheduler.feed(key, (), has_more=True)
+        else:
+            numbers = [row.number for row in rows]
+            self.scheduler.feed(key, numbers, has_more=len(rows) == limit)
         self.dispatch()
 
     def _on_end(self, run: ActiveRun, ending: Ending) -> None:
         del self.active[run.number]
         if ending.status is RunStatus.RUNNING:
-            if not self._is_stopping:
-                # The store failed under it: what is in memory is thrown away and read again.
-                logger.warning("run %s: %s; it is taken up again", run.run_id, ending.reason)
-                self.spawn(self._take_up_again(run), name=f"take up {run.run_id}")
+            error = ending.error
+            if self._is_stopping:
+                return
+            if isinstance(error, StoreError) and not error.retryable:
+                self._quarantine(run.key, run.number, error)
+                return
+            # The store failed under it: what is in memory is thrown away and read again.
+            logger.warning("run %s: %s; it is taken up again", run.run_id, ending.reason)
+            self.spawn(self._take_up_again(run), name=f"take up {run.run_id}")
             return
         self.ended_counts[ending.status] += 1
         self._tell(run.number, ending)
         if ending.status is RunStatus.PARKED:
             self.scheduler.hold(run.key)
+            self.dispatch()
         else:
-            self.scheduler.finish(run.key)
+            self._pass_on(run.key)
+
+    def _quarantine(self, key: str, number: int, error: StoreError) -> None:
+        """What the store refuses or cannot read is not guessed at: the run keeps its key."""
+        logger.error("run number %d waits for a person: %s", number, error)
+        self._tell(number, Ending(RunStatus.PARKED, str(error), error))
+        self.scheduler.hold(key)
         self.dispatch()
 
     async def _take_up_again(self, run: ActiveRun) -> None:
@@ -270,7 +295,7 @@ class Dispatcher:
         if run is not None:
             run.end(ending)
 
-    def _task_ended(self, task: "asyncio.Task[Any]") -> None:
+    def _task_ended(self, task: asyncio.Task[Any]) -> None:
         self.tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             self._on_crash(error)

@@ -10,6 +10,7 @@ from durable_agents.errors import (
     RunParkedError,
 )
 from durable_agents.journal import RunStatus
+from durable_agents.store import AcceptedRun
 from durable_agents.worker._run import Ending
 
 __all__ = ["Run"]
@@ -30,20 +31,25 @@ class RunReader(Protocol):
 class Run:
     """A run that was submitted: everything that one input causes."""
 
-    def __init__(self, number: int, run_id: str, key: str, is_new: bool, reader: RunReader) -> None:
-        self.id = run_id
+    def __init__(self, accepted: AcceptedRun, reader: RunReader) -> None:
+        self.id = accepted.run_id
         """Id of the run, unique in its store."""
-        self.key = key
+        self.key = accepted.key
         """What the run is ordered by."""
-        self.is_new = is_new
+        self.is_new = accepted.is_new
         """False where an earlier `submit` with the same id had been accepted."""
-        self._number = number
+        self._number = accepted.number
         self._reader = reader
         self._ending: Ending | None = None
         self._ended: asyncio.Future[None] | None = None
 
     def __repr__(self) -> str:
         return f"<Run {self.id}>"
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether it is known here how the run ended."""
+        return self._ending is not None
 
     async def result(self) -> list[Any]:
         """Outputs of the run in the order sent, once it has completed.

@@ -1,16 +1,17 @@
 """The task factory that gives each child task of an action its branch.
 
-Rule 1: a branch is fixed when its task is created, so that it is the same in every replay whatever
-the timing. Rule 2: the branch lives on the task, as a thin proxy around its coroutine, and not in
-the context: contexts are copied into pools and outlive actions. Rule 3: while a task of an action
-makes a step, `Lineage.current` is its branch; at all other times it is None, so that a callback or
-a finaliser that happens to run in between belongs to nobody.
+Rule 1: a branch is fixed when its task is created, so that it is the same in every replay
+whatever the timing. Rule 2: the branch lives on the task, as a thin proxy around its coroutine,
+and not in the context: contexts are copied into pools and outlive actions. Rule 3: while a task
+of an action makes a step, `Lineage.current` is its branch; at all other times it is None, so
+that a callback or a finaliser that happens to run in between belongs to nobody.
 
 A child's name is (calls made in the parent so far, nth of that coroutine's name since, name): a
 task that a library starts on its own, under another name, shifts nobody.
 """
 
 import asyncio
+import inspect
 import random
 import sys
 import threading
@@ -23,6 +24,8 @@ from durable_agents.worker._current import CURRENT_CALL
 __all__ = ["ActionTasks", "Branch", "Lineage"]
 
 T = TypeVar("T")
+
+_WAIT_FOR_MAKES_A_TASK = sys.version_info[:2] == (3, 11)
 
 
 class ActionTasks:
@@ -47,7 +50,16 @@ class Branch:
         seed: What chance in this branch is made of; the same on every replay.
     """
 
-    __slots__ = ("_children", "_random", "next_position", "path", "seed", "send_count", "tasks", "time")
+    __slots__ = (
+        "_children",
+        "_random",
+        "next_position",
+        "path",
+        "seed",
+        "send_count",
+        "tasks",
+        "time",
+    )
 
     def __init__(self, tasks: ActionTasks, path: str, seed: str, time: float) -> None:
         self.tasks = tasks
@@ -92,7 +104,7 @@ class Lineage:
     def install(self) -> None:
         """Put the task factory on the loop, in front of the one that is there."""
         self._before = self._loop.get_task_factory()
-        self._loop.set_task_factory(self._make_task)  # type: ignore[arg-type]  # the protocol differs between Pythons
+        self._loop.set_task_factory(self._make_task)
 
     def uninstall(self) -> None:
         """Take the task factory off the loop again."""
@@ -111,7 +123,7 @@ class Lineage:
         branch: Branch,
         spawn: "Callable[..., asyncio.Task[T]]",
         name: str,
-    ) -> "asyncio.Task[T]":
+    ) -> asyncio.Task[T]:
         """Start a task in a branch that is there already.
 
         Args:
@@ -138,11 +150,11 @@ class Lineage:
 
     def _make_task(
         self, loop: asyncio.AbstractEventLoop, coroutine: Any, **options: Any
-    ) -> "asyncio.Future[Any]":
+    ) -> Any:
         parent = self.current
         if parent is None or CURRENT_CALL.get() is not None:
             return self._plain_task(loop, coroutine, options)
-        if sys.version_info < (3, 12) and _is_for_wait_for(sys._getframe(1)):  # noqa: SLF001
+        if _WAIT_FOR_MAKES_A_TASK and _is_for_wait_for(inspect.currentframe()):
             branch = parent
         else:
             name = getattr(coroutine, "__qualname__", None) or type(coroutine).__qualname__
@@ -170,9 +182,10 @@ def _is_for_wait_for(frame: FrameType | None) -> bool:
     """Whether `asyncio.wait_for` of Python 3.11 makes this task.
 
     From 3.12 on it makes none, and the awaitable runs in its caller's task. So that a journal
-    means the same on both, the task shares its parent's branch; the parent only waits meanwhile.
+    means the same on both, the task shares its parent's branch; the parent only waits
+    meanwhile.
     """
-    for _ in range(5):
+    for _ in range(6):
         if frame is None:
             return False
         if frame.f_code is asyncio.wait_for.__code__:
@@ -190,7 +203,9 @@ class _InBranch(Coroutine[Any, Any, T], Generic[T]):
 
     __slots__ = ("__weakref__", "_branch", "_coroutine", "_lineage", "_send")
 
-    def __init__(self, coroutine: Coroutine[Any, Any, T], branch: Branch, lineage: Lineage) -> None:
+    def __init__(
+        self, coroutine: Coroutine[Any, Any, T], branch: Branch, lineage: Lineage
+    ) -> None:
         self._coroutine = coroutine
         self._send = coroutine.send
         self._branch = branch

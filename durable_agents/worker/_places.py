@@ -1,7 +1,8 @@
 """A bound on how many do something at once: first come, first served.
 
 `asyncio.Semaphore` would do, were it not for two things that every durable call needs: taking a
-free place without a coroutine, and a gate that lets nobody in any more while those inside leave.
+free place without a coroutine, and a gate that lets nobody in any more while those inside
+leave.
 """
 
 import asyncio

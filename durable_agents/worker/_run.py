@@ -1,8 +1,8 @@
 """One run: the actions that an input event causes, one after the other, to the end of the run.
 
-Each action is a task of its own in the worker's task group, with a context of its own. When it has
-completed, its task commits what it did and starts the next action; when none is left, the run's
-completion travels in the same row.
+Each action is a task of its own in the worker's task group, with a context of its own. When it
+has completed, its task commits what it did and starts the next action; when none is left, the
+run's completion travels in the same row.
 """
 
 import asyncio
@@ -85,7 +85,7 @@ class ActiveRun:
         stored: StoredRun,
         plan: AgentPlan,
         services: Services,
-        spawn: Callable[..., "asyncio.Task[None]"],
+        spawn: Callable[..., asyncio.Task[None]],
         on_end: Callable[["ActiveRun", Ending], None],
     ) -> None:
         self.number = stored.number
@@ -97,7 +97,7 @@ class ActiveRun:
         self._spawn = spawn
         self._on_end = on_end
         self._events: list[EventRecord] = []
-        self._left: deque[tuple[int, Action]] = deque()
+        self._left = deque[tuple[int, Action]]()
         self._states: dict[tuple[int, str], ActionState] = {}
         self._memories = Memories()
         self._outputs: list[SentEvent] = []
@@ -118,7 +118,7 @@ class ActiveRun:
         if self._action_run is not None:
             self._action_run.abort(reason)
 
-    def write(self, entries: list[Entry]) -> "asyncio.Future[int]":
+    def write(self, entries: list[Entry]) -> asyncio.Future[int]:
         """Enqueue entries of the run."""
         return self._services.store.append(Write(number=self.number, entries=entries))
 
@@ -134,7 +134,7 @@ class ActiveRun:
     def _begin(self, state: RunState | None) -> None:
         try:
             self._build_queue(state)
-        except Exception as error:  # noqa: BLE001 - a condition, or an input that cannot be read
+        except Exception as error:  # noqa: BLE001 - a condition, an unreadable input
             self._run_task(self._fail(-1, error), "fail")
         else:
             self._start_next()
@@ -220,7 +220,7 @@ class ActiveRun:
                 failure = CallFailedError("asyncio.exceptions.CancelledError", text)
                 failure.__cause__ = error
                 await self._retry_or_fail(action_run, failure)
-        except Exception as error:  # noqa: BLE001 - whatever it is, it fails this run and no other
+        except Exception as error:  # noqa: BLE001 - it fails this run and no other
             await self._retry_or_fail(action_run, error)
         else:
             await self._complete(action_run, effects)
@@ -242,7 +242,10 @@ class ActiveRun:
         try:
             await self._services.store.append(write)
         except StoreError as error:
-            self._end(Ending(RunStatus.RUNNING, str(error), error))
+            if error.retryable:
+                self._end(Ending(RunStatus.RUNNING, str(error), error))
+            else:
+                await self._fail(-1 if action_run is None else action_run.number, error)
             return
         self._outputs += effects.outputs
         self._action_run = None
@@ -298,7 +301,9 @@ class ActiveRun:
         logger.warning("run %s: attempt %d failed: %r", self.run_id, attempt, error)
         try:
             payload = self._services.codec.encode_failure(error, "the error of an action")
-            failed = ActionFailed(action_run.number, attempt, payload, self._services.clock.now())
+            failed = ActionFailed(
+                action_run.number, attempt, payload, self._services.clock.now()
+            )
             await action_run.record(failed)
             await self._services.clock.sleep(wait)
             state = RunState.of(await self._services.store.journal(self.number))
@@ -311,15 +316,25 @@ class ActiveRun:
     async def _fail(self, action: int, error: Exception) -> None:
         logger.warning("run %s failed: %r", self.run_id, error, exc_info=error)
         reason = f"{type(error).__name__}: {error}"
-        payload = self._services.codec.encode_failure(error, f"the failure of run {self.run_id}")
+        payload = self._services.codec.encode_failure(
+            error, f"the failure of run {self.run_id}"
+        )
         entry = RunFailed(action, payload, self._services.clock.now())
         await self._end_by(entry, Ending(RunStatus.FAILED, reason, error))
 
     async def _end_by(self, entry: Entry, ending: Ending) -> None:
+        store = self._services.store
+        write = Write(number=self.number, entries=[entry], status=ending.status)
         try:
-            await self._services.store.append(
-                Write(number=self.number, entries=[entry], status=ending.status)
-            )
+            try:
+                await store.append(write)
+            except StoreError as error:
+                if error.retryable:
+                    raise
+                # A write was refused for its data, and with it all later ones: the run may go
+                # on from what is on record, and what is on record is that it failed.
+                await store.journal(self.number)
+                await store.append(write)
         except StoreError as error:
             self._end(Ending(RunStatus.RUNNING, str(error), error))
         else:

@@ -38,6 +38,7 @@ class Services:
         """
         limit = self.limits.get(name)
         if limit is None:
-            msg = f"limit {name!r} is not in WorkerSettings.limits, which has {sorted(self.limits)}"
+            known = sorted(self.limits)
+            msg = f"limit {name!r} is not in WorkerSettings.limits, which has {known}"
             raise DefinitionError(msg)
         return limit

@@ -19,16 +19,17 @@ class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     max_concurrent_runs: int = 1000
     """Most runs at the same time, >= 1; further inputs wait in the store."""
     num_async_threads: int = 256
-    """Most durable calls in flight, >= 1. The name is upstream's, for the pool that asynchronous
-    work runs on; here a call that waits is a coroutine and costs no thread."""
+    """Most durable calls in flight, >= 1. The name is upstream's, for the pool that
+    asynchronous work runs on; here a call that waits is a coroutine and costs no thread."""
     num_sync_threads: int = msgspec.field(default_factory=lambda: 2 * (os.cpu_count() or 1))
     """Most threads for durable functions that are plain `def`, >= 1. Default 2 x CPU cores."""
     limits: dict[str, int] = msgspec.field(default_factory=dict[str, int])
-    """Bounds by name, each >= 1, on calls in flight of the functions that declare `limit=name`."""
+    """Bounds by name, each >= 1, on calls in flight of the functions that declare
+    `limit=name`."""
     on_divergence: DivergencePolicy = "protect"
-    """When an action does not repeat its recorded calls: `"clear"` drops what no longer fits and
-    goes on, `"protect"` (default) does so unless a call that must not repeat would be dropped,
-    `"fail"` parks the run for a person."""
+    """When an action does not repeat its recorded calls: `"clear"` drops what no longer fits
+    and goes on, `"protect"` (default) does so unless a call that must not repeat would be
+    dropped, `"fail"` parks the run for a person."""
     replay_order_wait: float = 30.0
     """Seconds that a replay waits, while nothing of the action moves, for the next outcome in
     order to be asked for, before it hands over another one. > 0."""
@@ -53,7 +54,8 @@ class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
                 msg = f"{name} is {count}, expected at least 1"
                 raise ValueError(msg)
         if self.on_divergence not in {"clear", "protect", "fail"}:
-            msg = f"on_divergence is {self.on_divergence!r}, expected 'clear', 'protect' or 'fail'"
+            policy = self.on_divergence
+            msg = f"on_divergence is {policy!r}, expected 'clear', 'protect' or 'fail'"
             raise ValueError(msg)
         if self.shutdown_grace_seconds < 0:
             msg = f"shutdown_grace_seconds is {self.shutdown_grace_seconds}, expected >= 0"

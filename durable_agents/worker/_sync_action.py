@@ -17,7 +17,9 @@ from durable_agents.worker._lineage import Branch, Lineage
 
 __all__ = ["action_thread_branch", "call_from_thread", "run_in_thread"]
 
-_ACTION_THREAD: ContextVar[tuple[Branch, int] | None] = ContextVar("action_thread", default=None)
+_ACTION_THREAD: ContextVar[tuple[Branch, int] | None] = ContextVar(
+    "action_thread", default=None
+)
 
 
 def action_thread_branch() -> Branch | None:
@@ -49,7 +51,7 @@ async def run_in_thread(action: Callable[[], Any], branch: Branch, name: str) ->
         outcome: tuple[Any, BaseException | None]
         try:
             outcome = action(), None
-        except BaseException as error:  # noqa: BLE001 - handed to the action run, whatever it is
+        except BaseException as error:  # noqa: BLE001 - handed to the action run
             outcome = None, error
         try:
             loop.call_soon_threadsafe(settle, *outcome)
@@ -82,7 +84,7 @@ def call_from_thread(
         task = lineage.start(call, branch, loop.create_task, "durable_sync")
         task.add_done_callback(finish)
 
-    def finish(task: "asyncio.Task[Any]") -> None:
+    def finish(task: asyncio.Task[Any]) -> None:
         if task.cancelled():
             outcome.cancel()
         elif (error := task.exception()) is not None:

@@ -1,7 +1,8 @@
 """Threads for durable functions that are plain `def`.
 
-They are daemons of our own: a function that never returns must not keep the process from ending,
-and the loop's default executor is everybody's. Threads start when they are needed and stay.
+They are daemons of our own: a function that never returns must not keep the process from
+ending, and the loop's default executor is everybody's. Threads start when they are needed and
+stay.
 """
 
 import asyncio
@@ -25,7 +26,7 @@ class _Job:
         self,
         function: Callable[[], Any],
         context: Context,
-        future: "asyncio.Future[Any]",
+        future: asyncio.Future[Any],
         on_end: Callable[[], None],
     ) -> None:
         self.function = function
@@ -52,7 +53,7 @@ class DaemonThreads:
 
     def run(
         self, function: Callable[[], T], context: Context, on_end: Callable[[], None]
-    ) -> "asyncio.Future[T]":
+    ) -> asyncio.Future[T]:
         """Run a function in a thread.
 
         Cancelling the future does not stop the function: it keeps its thread until it returns,
@@ -82,7 +83,7 @@ class DaemonThreads:
             outcome: tuple[Any, BaseException | None]
             try:
                 outcome = job.context.run(job.function), None
-            except BaseException as error:  # noqa: BLE001 - handed to the waiter, whatever it is
+            except BaseException as error:  # noqa: BLE001 - handed to the waiter
                 outcome = None, error
             try:
                 self._loop.call_soon_threadsafe(self._end, job, *outcome)

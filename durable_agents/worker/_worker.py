@@ -4,11 +4,11 @@ import asyncio
 import logging
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from functools import partial
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import msgspec
 
@@ -54,9 +54,9 @@ class Worker:
     """Runs one agent over one store.
 
     Entering it (`async with Worker(agent, store=SqliteStore("agents.db")) as worker`) opens the
-    store and takes over what an earlier process left unfinished. Leaving it stops gracefully: no
-    call begins any more, running ones get `shutdown_grace_seconds`, what has settled stays, and
-    what is unfinished goes on with the next worker.
+    store and takes over what an earlier process left unfinished. Leaving it stops gracefully:
+    no call begins any more, running ones get `shutdown_grace_seconds`, what has settled stays,
+    and what is unfinished goes on with the next worker.
 
     Args:
         agent: What to run.
@@ -81,7 +81,9 @@ class Worker:
         self._plan = AgentPlan.of(agent)
         self._store = InMemoryStore() if store is None else store
         self._settings = WorkerSettings() if settings is None else settings
-        self._codec = Codec(max_bytes=self._settings.max_payload_bytes) if codec is None else codec
+        self._codec = (
+            Codec(max_bytes=self._settings.max_payload_bytes) if codec is None else codec
+        )
         self._clock = SystemClock() if clock is None else clock
         self._services: Services | None = None
         self._crash: BaseException | None = None
@@ -137,8 +139,8 @@ class Worker:
         Args:
             value: An event, taken as it is; or a value of the agent's input type, or data that
                 makes one.
-            key: What inputs are ordered by: of one key, one run at a time, in the order accepted.
-                Default: the run's own id, ordered with nobody.
+            key: What inputs are ordered by: of one key, one run at a time, in the order
+                accepted. Default: the run's own id, ordered with nobody.
             id: Makes the call idempotent: a second submit with the same id is the same run.
 
         Raises:
@@ -155,8 +157,12 @@ class Worker:
         _check_text("key", key)
         _check_text("id", id)
         event = self._plan.decode_input(value)
-        is_event = type(event) is not InputEvent
-        payload = services.codec.encode(event if is_event else event.input, "the input")
+        # Most inputs are values: their envelope is always the same, and not recorded.
+        recorded: Any = event
+        if type(event) is InputEvent:
+            recorded = event.input  # pyright: ignore[reportUnknownMemberType]  # of any type
+        payload = services.codec.encode(recorded, "the input")
+        is_event = recorded is event
         new = NewRun(self._plan.name, key, id, payload, services.clock.now(), is_event)
         run: asyncio.Future[Run] = self._loop.create_future()
         # Not awaited itself: if its submitter is cancelled, an accepted run must start all the
@@ -189,7 +195,7 @@ class Worker:
             await self.stop()
 
     @contextmanager
-    def stopping_on_signals(self) -> Iterator[None]:
+    def stopping_on_signals(self) -> Generator[None, None, None]:
         """While inside, SIGTERM and SIGINT stop the worker gracefully; main thread only."""
         signals = (signal.SIGTERM, signal.SIGINT)
         for number in signals:
@@ -241,8 +247,8 @@ class Worker:
     def _accepted(
         self,
         new: NewRun,
-        run: "asyncio.Future[Run]",
-        accepted: "asyncio.Future[AcceptedRun]",
+        run: asyncio.Future[Run],
+        accepted: asyncio.Future[AcceptedRun],
     ) -> None:
         error = accepted.exception()
         handle = None if error is not None else self._dispatcher.offer(accepted.result(), new)
@@ -269,7 +275,9 @@ class Worker:
         if tasks:
             _, stubborn = await asyncio.wait(tasks, timeout=grace or None)
             for task in stubborn:
-                logger.warning("%s ignores its cancellation and is left behind", task.get_name())
+                logger.warning(
+                    "%s ignores its cancellation and is left behind", task.get_name()
+                )
 
     def _crashed(self, error: BaseException) -> None:
         """A task of ours failed: a bug. Nothing goes on as if it had not been."""

@@ -1,5 +1,7 @@
 """What counts as plain data."""
 
+# ruff: noqa: ANN401 - values of any type
+
 from collections import OrderedDict
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""The SQL of the SQLite store: named queries and migrations, read from the files beside this one."""
+"""The SQL of the SQLite store: named queries and migrations, read from files beside this."""
 
 import re
 from importlib.resources import files
@@ -21,5 +21,7 @@ def load_queries() -> dict[str, str]:
 def load_migrations() -> list[str]:
     """Scripts that lead from an empty file to today's schema; the n-th makes version n."""
     folder = files(__name__).joinpath("migrations")
-    scripts = sorted((f for f in folder.iterdir() if f.name.endswith(".sql")), key=lambda f: f.name)
+    scripts = sorted(
+        (f for f in folder.iterdir() if f.name.endswith(".sql")), key=lambda f: f.name
+    )
     return [script.read_text(encoding="utf-8") for script in scripts]

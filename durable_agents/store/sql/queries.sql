@@ -59,7 +59,7 @@ SELECT run, id, agent, key, status FROM runs INDEXED BY open_runs
 WHERE status < 10 AND agent = ? AND run > ? ORDER BY run LIMIT ?;
 
 -- open_runs_of_key: the same for one key
-SELECT run, id, agent, key, status FROM runs
+SELECT run, id, agent, key, status FROM runs INDEXED BY open_runs
 WHERE status < 10 AND agent = ? AND key = ? AND run > ? ORDER BY run LIMIT ?;
 
 -- runs: all runs

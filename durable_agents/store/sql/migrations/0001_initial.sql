@@ -18,7 +18,7 @@ CREATE TABLE runs (
 );
 
 CREATE UNIQUE INDEX runs_by_id ON runs (id) WHERE id IS NOT NULL;
-CREATE INDEX open_runs ON runs (agent, key, run) WHERE status < 10;
+CREATE INDEX open_runs ON runs (agent, run, key) WHERE status < 10;
 
 CREATE TABLE journal (
     seq  INTEGER PRIMARY KEY,      -- number of the transaction, then 20 bits of index within it

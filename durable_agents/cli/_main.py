@@ -1,0 +1,79 @@
+"""`durable-agents`: reads the command line, runs one command, says by a number how it went.
+
+    0    done
+    1    some runs failed
+    2    usage error, or an agent that is wrongly declared
+    3    the store cannot do what was asked
+    130  interrupted; the same command goes on where it stopped
+
+Results go to standard output; progress, warnings and errors to standard error.
+"""
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+
+from durable_agents.cli._demo import add_demo
+from durable_agents.cli._exit import ExitCode, UsageError
+from durable_agents.cli._show import say
+from durable_agents.errors import DefinitionError, StoreError
+
+__all__ = ["main"]
+
+_EPILOG = """\
+exit codes: 0 done, 1 some runs failed, 2 usage or definition error, 3 store error,
+130 interrupted (the same command goes on where it stopped)
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Args:
+        arguments: What follows the name of the program. Default: those of the process.
+
+    Returns:
+        The exit code. Wrong usage leaves by `SystemExit`, as argparse does.
+    """
+    parsed = _parser().parse_args(arguments)
+    logger = logging.getLogger("durable_agents")
+    handler = _OneLine(logging.WARNING)
+    logger.addHandler(handler)
+    try:
+        return int(parsed.run(parsed))
+    except UsageError as error:
+        return _complain(error, ExitCode.USAGE)
+    except DefinitionError as error:
+        return _complain(error, ExitCode.USAGE)
+    except StoreError as error:
+        return _complain(error, ExitCode.STORE)
+    except KeyboardInterrupt:
+        return _complain("interrupted", ExitCode.INTERRUPTED)
+    finally:
+        logger.removeHandler(handler)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="durable-agents",
+        description="Durable execution for asyncio: agents that survive crashes.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    add_demo(commands)
+    return parser
+
+
+def _complain(problem: object, code: ExitCode) -> ExitCode:
+    say(f"durable-agents: {problem}", sys.stderr)
+    return code
+
+
+class _OneLine(logging.Handler):
+    """Shows what the worker has to tell without tracebacks; those of runs are in the store."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        # Looked up each time: a progress bar puts its own stream in place while it is shown.
+        say(f"{record.levelname.lower()}: {record.getMessage()}", sys.stderr)

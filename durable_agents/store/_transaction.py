@@ -1,0 +1,138 @@
+"""What one commit of the SQLite store writes: made ready on the loop, written in a thread."""
+
+import sqlite3
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from typing import Any, TypeAlias
+
+from durable_agents.journal import encode_cell
+from durable_agents.store._port import AcceptedRun, Write
+from durable_agents.store._write_queue import Acceptance, QueuedWrite
+
+__all__ = ["Known", "Transaction"]
+
+Row: TypeAlias = tuple[Any, ...]
+Known: TypeAlias = dict[QueuedWrite, AcceptedRun]
+
+
+class Transaction:
+    """The rows of one commit.
+
+    Args:
+        sql: The statements, by name.
+    """
+
+    __slots__ = (
+        "_accepted",
+        "_accepted_once",
+        "_memory",
+        "_outputs",
+        "_rows",
+        "_sql",
+        "_statuses",
+        "size",
+    )
+
+    def __init__(self, sql: Mapping[str, str]) -> None:
+        self._sql = sql
+        self._accepted: list[Row] = []
+        self._accepted_once: list[tuple[QueuedWrite, Row]] = []
+        self._rows: list[Row] = []
+        self._statuses: list[Row] = []
+        self._outputs: list[Row] = []
+        self._memory: list[tuple[str, Row]] = []
+        self.size = 0
+        """Bytes of the entries."""
+
+    @property
+    def changes_memory(self) -> bool:
+        """Whether a path of some key's memory is written."""
+        return bool(self._memory)
+
+    def accept(self, queued: QueuedWrite, acceptance: Acceptance) -> None:
+        """Take an input in; `result` is what its caller is told if it is new."""
+        run = acceptance.run
+        queued.result = acceptance.as_accepted()
+        self.size += len(queued.body)
+        if run.run_id is None:
+            self._accepted.append((acceptance.number, run.agent, run.key, queued.body))
+        else:
+            row = (acceptance.number, run.run_id, run.agent, acceptance.key, queued.body)
+            self._accepted_once.append((queued, row))
+
+    def append(self, seq: int, run: int, body: bytes) -> None:
+        """Take a row of a run's journal in."""
+        self._rows.append((seq, run, body))
+        self.size += len(body)
+
+    def add_effects(self, write: Write, next_position: Callable[[], int]) -> None:
+        """Take in what the entries change beside the journal.
+
+        Raises:
+            UnicodeEncodeError: A text cannot be written.
+        """
+        if write.status is not None:
+            self._statuses.append((int(write.status), write.number))
+        for event in write.outputs:
+            cell = encode_cell(write.number, event)
+            self._outputs.append((next_position(), write.number, cell))
+        if write.memory is not None:
+            agent, key, changes = write.memory
+            for path, update in changes.items():
+                if update is None:
+                    self._memory.append(("delete_memory", (agent, key, path)))
+                else:
+                    row = (agent, key, path, encode_cell(0, update))
+                    self._memory.append(("set_memory", row))
+
+    def run(self, connection: sqlite3.Connection) -> Known:
+        """Write everything, all or nothing; returns the runs whose ids were known already."""
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            known = self._write(connection)
+            connection.execute("COMMIT")
+        except BaseException:
+            with suppress(sqlite3.Error):
+                connection.execute("ROLLBACK")
+            raise
+        return known
+
+    def recall(self, connection: sqlite3.Connection) -> Known | None:
+        """What `run` would have returned, after a commit of which nobody knows the end.
+
+        None where the file does not hold the transaction.
+        """
+        if not self._is_in(connection):
+            return None
+        return {queued: self._found(connection, row) for queued, row in self._accepted_once}
+
+    def _write(self, connection: sqlite3.Connection) -> Known:
+        sql = self._sql
+        known: Known = {}
+        connection.executemany(sql["accept"], self._accepted)
+        for queued, row in self._accepted_once:
+            if connection.execute(sql["accept_once"], row).rowcount == 0:
+                known[queued] = self._found(connection, row)
+        connection.executemany(sql["append"], self._rows)
+        connection.executemany(sql["set_status"], self._statuses)
+        connection.executemany(sql["add_output"], self._outputs)
+        for name, row in self._memory:
+            connection.execute(sql[name], row)
+        return known
+
+    def _found(self, connection: sqlite3.Connection, row: Row) -> AcceptedRun:
+        """The run with the id that a row asks for, its own or an earlier one."""
+        number, run_id, *_ = row
+        found = connection.execute(self._sql["run_by_id"], (run_id,)).fetchone()
+        return AcceptedRun(found[0], run_id, found[3], is_new=found[0] == number)
+
+    def _is_in(self, connection: sqlite3.Connection) -> bool:
+        if self._rows:
+            last = connection.execute(self._sql["last_seq"]).fetchone()[0]
+            return bool(last >= self._rows[-1][0])
+        if self._accepted:
+            number = self._accepted[-1][0]
+            return bool(connection.execute(self._sql["run_exists"], (number,)).fetchone()[0])
+        # An id that is there is as good as one that was committed just now.
+        ids = [row[1] for _, row in self._accepted_once]
+        return all(connection.execute(self._sql["run_by_id"], (i,)).fetchone() for i in ids)

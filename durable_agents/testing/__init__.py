@@ -1,0 +1,12 @@
+"""What tests of agents are made of: a store that crashes on demand, time that stands still.
+
+For users as much as for ourselves; nothing in the package imports it.
+"""
+
+from durable_agents._exports import publish
+from durable_agents.testing._clock import ManualClock
+from durable_agents.testing._crashing_store import CrashingStore
+
+__all__ = ["CrashingStore", "ManualClock"]
+
+publish(globals(), __all__)

@@ -1,0 +1,297 @@
+"""Runs the function of a durable call: its places, its threads, its timeout, its retries.
+
+What comes out is an outcome, a value or an exception, and nothing of it is on record yet. The
+one thing that does not become an outcome is an interrupt: a cancellation from outside,
+KeyboardInterrupt and SystemExit pass through.
+"""
+
+import asyncio
+import contextvars
+import random
+from collections.abc import Callable
+from enum import Enum
+from functools import partial
+from inspect import isawaitable
+from typing import Any, Final, Literal
+
+from durable_agents.errors import (
+    CallFailedError,
+    CallTimeoutError,
+    InDoubtError,
+    NotExecuted,
+    ReconcilerUnavailable,
+    RetriesExhaustedError,
+    StoreError,
+)
+from durable_agents.journal import CallBegun, CallRetried, Entry, is_async
+from durable_agents.retry import RetryPolicy
+from durable_agents.worker._call import CallInProgress, Failed, Outcome, Scope
+from durable_agents.worker._current import CURRENT_CALL
+from durable_agents.worker._places import Places
+from durable_agents.worker._services import Services
+
+__all__ = ["NOT_EXECUTED", "Attempts", "name_call"]
+
+_ONCE = RetryPolicy()
+_ASK_AGAIN = RetryPolicy(max_attempts=5)
+"""How often a reconciler that cannot ask now is tried, where the call declares no policy."""
+
+
+class _NotExecuted(Enum):
+    TOKEN = 0
+
+
+NOT_EXECUTED: Final = _NotExecuted.TOKEN
+"""The reconciler's answer that the call never took effect."""
+
+
+class Attempts:
+    """How the durable calls of one action run their functions.
+
+    Args:
+        scope: The action run.
+        services: The worker's.
+    """
+
+    __slots__ = ("_scope", "_services")
+
+    def __init__(self, scope: Scope, services: Services) -> None:
+        self._scope = scope
+        self._services = services
+
+    async def run_once(self, call: CallInProgress) -> Outcome:
+        """Call an `async def` on the loop, in the task that makes the durable call."""
+        calls = self._services.calls
+        if not calls.try_take():
+            await calls.take()
+        try:
+            return await self._outcome(call, None)
+        finally:
+            calls.give_back()
+
+    async def run(self, call: CallInProgress, made: int) -> Outcome:
+        """Try until an attempt succeeds or the policy gives up.
+
+        Args:
+            call: The call.
+            made: Attempts that are on record.
+        """
+        policy = call.options.retry or _ONCE
+        if made >= policy.max_attempts:
+            return Failed(RetriesExhaustedError(call.function_id, made))
+        while True:
+            made += 1
+            call.attempt = made
+            outcome = await self._attempt(call)
+            if type(outcome) is not Failed:
+                return outcome
+            error = outcome.error
+            if call.options.is_guarded and isinstance(error, CallTimeoutError):
+                return await self._after_timeout(call, error)
+            wait = policy.wait_after(made, error, self._chance(call))
+            if wait is None:
+                if made > 1:
+                    error.add_note(f"durable call {call.function_id}: {made} attempts failed")
+                return outcome
+            await self._record_retry(call, error)
+            await self._services.clock.sleep(wait)
+
+    async def reconcile(self, call: CallInProgress) -> Outcome | Literal[_NotExecuted.TOKEN]:
+        """Ask whether an interrupted call took effect.
+
+        Returns:
+            The call's outcome, or `NOT_EXECUTED`.
+
+        Raises:
+            ReconcilerUnavailable: It cannot be asked, however often. Nothing is recorded: the
+                call stays in doubt, and the next start of the action asks again.
+        """
+        policy = call.options.retry or _ASK_AGAIN
+        attempt = 0
+        while True:
+            attempt += 1
+            outcome = await self._ask_reconciler(call)
+            if type(outcome) is not Failed:
+                return outcome
+            if isinstance(outcome.error, NotExecuted):
+                return NOT_EXECUTED
+            if not isinstance(outcome.error, ReconcilerUnavailable):
+                return outcome
+            wait = policy.wait_after(attempt, outcome.error, self._chance(call))
+            if wait is None:
+                self._scope.taint(outcome.error)
+                raise outcome.error
+            await self._services.clock.sleep(wait)
+
+    async def _attempt(self, call: CallInProgress) -> Outcome:
+        """One attempt, once there is a place for it in its limit and in the pool."""
+        calls = self._services.calls
+        if call.options.limit is None:
+            await calls.take()
+            return await self._attempt_in_place(call, calls.give_back)
+        # The limit first: who waits for it keeps nobody else out of the pool.
+        limit = self._services.limit(call.options.limit)
+        await limit.take()
+        try:
+            await calls.take()
+        except BaseException:
+            limit.give_back()
+            raise
+        return await self._attempt_in_place(call, partial(_leave, calls, limit))
+
+    async def _attempt_in_place(
+        self, call: CallInProgress, leave: Callable[[], None]
+    ) -> Outcome:
+        future = None
+        try:
+            if call.options.is_guarded:
+                await self._record_begin(call)
+            if not call.identity.spec.is_async:
+                future = self._start_thread(call, leave)
+            return await self._bounded_outcome(call, future)
+        finally:
+            # A plain function keeps its places until it returns, whoever still waits for it.
+            if future is None:
+                leave()
+
+    def _start_thread(
+        self, call: CallInProgress, leave: Callable[[], None]
+    ) -> asyncio.Future[Any]:
+        identity = call.identity
+        context = contextvars.copy_context()
+        context.run(CURRENT_CALL.set, call)
+        function = partial(identity.spec.fn, *identity.args, **identity.kwargs)
+        return self._services.threads.run(function, context, leave)
+
+    async def _bounded_outcome(
+        self, call: CallInProgress, future: "asyncio.Future[Any] | None"
+    ) -> Outcome:
+        seconds = call.options.timeout
+        if seconds is None:
+            return await self._outcome(call, future)
+        bound = asyncio.timeout(seconds)
+        try:
+            async with bound:
+                return await self._outcome(call, future)
+        except TimeoutError:
+            if not bound.expired():
+                raise
+        return Failed(CallTimeoutError(call.function_id, seconds))
+
+    async def _outcome(
+        self, call: CallInProgress, future: "asyncio.Future[Any] | None"
+    ) -> Outcome:
+        identity = call.identity
+        CURRENT_CALL.set(call)
+        try:
+            if future is None:
+                value = await identity.spec.fn(*identity.args, **identity.kwargs)
+            else:
+                value = await future
+                if isawaitable(value):
+                    # A plain wrapper around an async function: what it gave runs on the loop.
+                    value = await value
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is the call's outcome
+            return Failed(error)
+        except asyncio.CancelledError as error:
+            task = asyncio.current_task()
+            if self._scope.is_aborted or (task is not None and task.cancelling()):
+                raise
+            # Nobody cancelled us: the function did it to itself, and would hang a replay.
+            return Failed(_own_cancellation(error))
+        finally:
+            CURRENT_CALL.set(None)
+        return value
+
+    async def _after_timeout(self, call: CallInProgress, expired: CallTimeoutError) -> Outcome:
+        """A guarded call that timed out is in doubt: treated so, not retried blindly."""
+        if call.options.reconciler is not None:
+            outcome = await self.reconcile(call)
+            return Failed(expired) if outcome is NOT_EXECUTED else outcome
+        if call.options.on_interrupt == "ask":
+            self._scope.park(f"{call.identity} at {call.place} is in doubt: {expired}")
+        in_doubt = InDoubtError(call.function_id, call.place)
+        in_doubt.__cause__ = expired
+        return Failed(in_doubt)
+
+    async def _ask_reconciler(self, call: CallInProgress) -> Outcome:
+        identity = call.identity
+        reconciler = identity.spec.options.reconciler
+        assert reconciler is not None, "the decision was made by its presence"
+        if identity.spec.reconciler_takes_arguments:
+            reconciler = partial(reconciler, *identity.args, **identity.kwargs)
+        CURRENT_CALL.set(call)
+        try:
+            if is_async(reconciler):
+                return await reconciler()
+            context = contextvars.copy_context()
+            return await self._services.threads.run(reconciler, context, _leave_nothing)
+        except Exception as error:  # noqa: BLE001 - its failure is an answer, too
+            return Failed(error)
+        finally:
+            CURRENT_CALL.set(None)
+
+    async def _record_begin(self, call: CallInProgress) -> None:
+        branch, position = call.key
+        identity = call.identity
+        begun = CallBegun(
+            self._scope.number,
+            branch,
+            position,
+            call.function_id,
+            identity.digest,
+            identity.preview,
+            call.attempt,
+            self._services.clock.now(),
+        )
+        await self._recorded(call, begun)
+
+    async def _record_retry(self, call: CallInProgress, error: BaseException) -> None:
+        branch, position = call.key
+        retried = CallRetried(
+            self._scope.number,
+            branch,
+            position,
+            call.function_id,
+            call.identity.digest,
+            call.attempt,
+            self._services.codec.encode_failure(error, call),
+            self._services.clock.now(),
+        )
+        await self._recorded(call, retried)
+
+    async def _recorded(self, call: CallInProgress, entry: Entry) -> None:
+        try:
+            await self._scope.record(entry)
+        except StoreError as error:
+            name_call(call, error)
+            raise
+
+    def _chance(self, call: CallInProgress) -> float:
+        """A number for the jitter that takes nothing from the author's own seeded source."""
+        seed = f"{call.branch.seed}{call.place}#{call.attempt}"
+        return random.Random(seed).random()  # noqa: S311 - not a secret
+
+
+def name_call(call: CallInProgress, error: StoreError) -> None:
+    """Say in a store's error which call it was that could not be recorded."""
+    error.add_note(
+        f"{call()} could not be recorded; the run goes on from its last record when the store "
+        "is back"
+    )
+
+
+def _leave(calls: Places, limit: Places) -> None:
+    calls.give_back()
+    limit.give_back()
+
+
+def _leave_nothing() -> None:
+    """A reconciler takes no place of the pool."""
+
+
+def _own_cancellation(error: asyncio.CancelledError) -> CallFailedError:
+    text = "the function cancelled itself"
+    failure = CallFailedError("asyncio.exceptions.CancelledError", text)
+    failure.__cause__ = error
+    return failure

@@ -1,0 +1,66 @@
+"""Where the lives of `child` are started from."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from threading import Lock
+from types import TracebackType
+from typing import Self
+
+import msgspec
+
+from tests.crash.child import Life
+
+__all__ = ["Nursery", "python"]
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+def python(module: str, *arguments: str) -> list[str]:
+    """The command that runs a module of the tests as a program.
+
+    The checkout comes last on its path, so that it is the installed package that is tested where
+    there is one.
+    """
+    start = f"import runpy, sys; sys.path.append({str(ROOT)!r}); runpy.run_module({module!r}, "
+    return [sys.executable, "-c", start + "run_name='__main__', alter_sys=True)", *arguments]
+
+
+class Nursery:
+    """An interpreter that forks for each life, one after the other.
+
+    Args:
+        hash_seed: Seed of its hashes: lives of one store come from nurseries that differ in it,
+            as any two processes do.
+    """
+
+    def __init__(self, hash_seed: int) -> None:
+        self._turn = Lock()
+        self._process = subprocess.Popen(  # noqa: S603 - our own program
+            python("tests.crash.child"),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=os.environ | {"PYTHONHASHSEED": str(hash_seed)},
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._process.communicate()
+
+    def live(self, life: Life) -> int:
+        """Start a process and wait for its end; returns its exit status, -9 if it was killed."""
+        stdin, stdout = self._process.stdin, self._process.stdout
+        assert stdin is not None, "it was asked for"
+        assert stdout is not None, "it was asked for"
+        with self._turn:
+            stdin.write(msgspec.json.encode(life) + b"\n")
+            stdin.flush()
+            return int(stdout.readline())

@@ -1,0 +1,331 @@
+"""Agents that race, wait and give up, each with a model of what it may decide.
+
+Every value says where it came from: `second(a, first(a))`. So outputs show a swapped result, and
+show every decision: who arrived first, who won, what was given up. Latencies change with each
+life of the process; a replay that raced anew would decide anew, and be caught.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Coroutine, Iterable
+from dataclasses import dataclass
+from typing import Any, NoReturn
+from zlib import crc32
+
+from durable_agents import Agent, InputEvent, RunnerContext
+from tests.crash.witness import this_life, witnessed
+
+Input = InputEvent[list[str]]
+Context = RunnerContext
+
+BOUND = 0.04
+"""Seconds that the racing timeouts allow; the calls under them take about as long."""
+LONG = 3600.0
+
+
+class RefusedError(Exception):
+    """What a durable function raises, to be caught by its branch live and on replay."""
+
+
+def spelt(function: str, *args: str) -> str:
+    """The one value that a call of these functions can have."""
+    return f"{function}({', '.join(args)})"
+
+
+def chance(*of: object) -> int:
+    """A number that differs from life to life, and is the same whenever asked in one."""
+    return crc32(f"{this_life()} {of}".encode())
+
+
+def latency(*of: object) -> float:
+    """1 to 4 ms."""
+    return 0.001 * (1 + chance(*of) % 4)
+
+
+async def first(name: str) -> str:
+    """The first stage of a branch."""
+    with witnessed("first", name):
+        await asyncio.sleep(latency(name))
+    return spelt("first", name)
+
+
+async def second(name: str, value: str) -> str:
+    """The second stage, over the first one's result."""
+    with witnessed("second", name, value):
+        await asyncio.sleep(latency(name, value))
+    return spelt("second", name, value)
+
+
+def second_in_thread(name: str, value: str) -> str:
+    """The second stage as a plain function."""
+    with witnessed("second_in_thread", name, value):
+        time.sleep(latency(name, value))
+    return spelt("second_in_thread", name, value)
+
+
+async def refuse(name: str, value: str) -> NoReturn:
+    """A second stage that fails, for good and on record."""
+    with witnessed("refuse", name, value):
+        await asyncio.sleep(latency(name, value))
+    raise RefusedError(spelt("refuse", name, value))
+
+
+async def near_the_bound(name: str) -> str:
+    """Takes about as long as it is given: now and then it is in time."""
+    with witnessed("near_the_bound", name):
+        await asyncio.sleep(BOUND + 0.001 * (chance(name) % 7 - 3))
+    return spelt("near_the_bound", name)
+
+
+async def hang(name: str) -> str:
+    """Takes longer than anybody waits."""
+    with witnessed("hang", name):
+        await asyncio.sleep(LONG)
+    return spelt("hang", name)
+
+
+async def two_stages(ctx: Context, name: str) -> str:
+    """A branch of two calls; the third one of several fails, every other one is in a thread."""
+    value = await ctx.durable(first, name)
+    if name == "c":
+        try:
+            await ctx.durable(refuse, name, value)
+        except RefusedError as error:
+            return str(error)
+    if name in "bd":
+        return await ctx.durable(second_in_thread, name, value)
+    return await ctx.durable(second, name, value)
+
+
+async def fan_out_in_gather(event: Input, ctx: Context) -> None:
+    """Branches of two calls each, under `gather`."""
+    ctx.output(await asyncio.gather(*(two_stages(ctx, name) for name in event.input)))
+
+
+async def fan_out_in_task_group(event: Input, ctx: Context) -> None:
+    """The same under `TaskGroup`."""
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(two_stages(ctx, name)) for name in event.input]
+    ctx.output([task.result() for task in tasks])
+
+
+async def as_they_complete(event: Input, ctx: Context) -> None:
+    """Results in the order of their arrival, each followed by a call while others run on."""
+    calls = [ctx.durable(first, name) for name in event.input]
+    seen = [await ctx.durable(second, "root", await one) for one in asyncio.as_completed(calls)]
+    ctx.output(seen)
+
+
+async def branches_as_they_complete(event: Input, ctx: Context) -> None:
+    """The same over tasks that make their calls themselves."""
+    tasks = [asyncio.create_task(first_of(ctx, name)) for name in event.input]
+    seen = [await ctx.durable(second, "root", await one) for one in asyncio.as_completed(tasks)]
+    ctx.output(seen)
+
+
+async def first_of(ctx: Context, name: str) -> str:
+    """A branch of one call."""
+    return await ctx.durable(first, name)
+
+
+async def losers_cancelled(event: Input, ctx: Context) -> None:
+    """The first one wins, the others are cancelled, and a call follows."""
+    tasks = [asyncio.create_task(first_of(ctx, name)) for name in event.input]
+    done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    for task in tasks:
+        task.cancel()
+    won = [task.result() for task in tasks if task in done]
+    ctx.output([won, await ctx.durable(second, "root", won[0])])
+
+
+async def losers_kept(event: Input, ctx: Context) -> None:
+    """The first one wins, a call follows, and the others are awaited after it."""
+    tasks = [asyncio.create_task(two_stages(ctx, name)) for name in event.input]
+    done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    won = [task.result() for task in tasks if task in done]
+    after = await ctx.durable(second, "root", won[0])
+    ctx.output([won, after, await asyncio.gather(*tasks)])
+
+
+async def queue_of_one_consumer(event: Input, ctx: Context) -> None:
+    """Several producers, one consumer: items come in the order in which they were made."""
+    ctx.output(await produce_and_consume(event.input, ["x"], ctx))
+
+
+async def queue_of_two_consumers(event: Input, ctx: Context) -> None:
+    """Several producers, two consumers: who takes an item depends on who is idle."""
+    ctx.output(await produce_and_consume(event.input, ["x", "y"], ctx))
+
+
+async def produce_and_consume(
+    producers: list[str], consumers: list[str], ctx: Context
+) -> list[list[str]]:
+    """Items in the order in which they were taken, each with what its consumer made of it."""
+    queue: asyncio.Queue[str | None] = asyncio.Queue()
+    taken: list[list[str]] = []
+
+    async def produce(name: str) -> None:
+        for number in "12":
+            queue.put_nowait(await ctx.durable(first, name + number))
+
+    async def consume(name: str) -> None:
+        while (item := await queue.get()) is not None:
+            entry = [item]
+            taken.append(entry)
+            entry.append(await ctx.durable(second, name, item))
+
+    async with asyncio.TaskGroup() as group:
+        for name in consumers:
+            group.create_task(consume(name))
+        async with asyncio.TaskGroup() as inner:
+            for name in producers:
+                inner.create_task(produce(name))
+        for _ in consumers:
+            queue.put_nowait(None)
+    return taken
+
+
+async def timeouts(event: Input, ctx: Context) -> None:
+    """Slow calls given up for another one, by `timeout` and by `wait_for`, beside quick ones."""
+    ctx.output(
+        await asyncio.gather(
+            within(ctx, BOUND, hang, event.input[0]),
+            waited_for(ctx, BOUND, hang, event.input[1]),
+            within(ctx, LONG, first, event.input[2]),
+            waited_for(ctx, LONG, first, event.input[3]),
+        )
+    )
+
+
+async def close_timeouts(event: Input, ctx: Context) -> None:
+    """Timeouts that fire just before, or just after, the call would have settled."""
+    ctx.output(
+        await asyncio.gather(
+            within(ctx, BOUND, near_the_bound, event.input[0]),
+            waited_for(ctx, BOUND, near_the_bound, event.input[1]),
+            within(ctx, BOUND, near_the_bound, event.input[2]),
+        )
+    )
+
+
+Slow = Callable[[str], Coroutine[Any, Any, str]]
+
+
+async def within(ctx: Context, seconds: float, slow: Slow, name: str) -> str:
+    """A slow call under `timeout`, or a fallback; then one more call over the result."""
+    try:
+        async with asyncio.timeout(seconds):
+            value = await ctx.durable(slow, name)
+    except TimeoutError:
+        value = await ctx.durable(first, f"not {name}")
+    return await ctx.durable(second, name, value)
+
+
+async def waited_for(ctx: Context, seconds: float, slow: Slow, name: str) -> str:
+    """The same by `wait_for`."""
+    try:
+        value = await asyncio.wait_for(ctx.durable(slow, name), seconds)
+    except TimeoutError:
+        value = await ctx.durable(first, f"not {name}")
+    return await ctx.durable(second, name, value)
+
+
+Model = Callable[[list[str], list[str]], object]
+"""What an agent puts out, given its input and the values of the calls that its decisions hang on,
+in the order in which they settled."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """An agent, its input, and what its outputs must be."""
+
+    action: Callable[[Input, Context], Coroutine[Any, Any, None]]
+    names: str
+    """The input: one name per letter."""
+    deciding: tuple[str, ...]
+    """The functions whose calls the decisions hang on."""
+    model: Model
+    shown: Callable[[Any], object] = lambda output: output
+    """The part of the output that the model speaks of."""
+
+    @property
+    def name(self) -> str:
+        """The action's."""
+        return f"{self.action.__name__}_{len(self.names)}"
+
+    def agent(self) -> Agent:
+        """The agent, under the scenario's name."""
+        return Agent(self.name, input=list[str]).add_action("decide", InputEvent, self.action)
+
+
+def branches(names: list[str], _: list[str]) -> object:
+    """Whatever came first, a branch has its own results."""
+    return [last_stage(name) for name in names]
+
+
+def last_stage(name: str) -> str:
+    """The end of `two_stages`."""
+    function = {"b": "second_in_thread", "c": "refuse", "d": "second_in_thread"}
+    return spelt(function.get(name, "second"), name, spelt("first", name))
+
+
+def arrivals(_: list[str], settled: list[str]) -> object:
+    """The order of the results is the order in which they were settled."""
+    return [spelt("second", "root", value) for value in settled]
+
+
+def winner(_: list[str], settled: list[str]) -> object:
+    """The one that settled first, and nobody else."""
+    return [settled[:1], spelt("second", "root", settled[0])]
+
+
+def winner_and_all(names: list[str], settled: list[str]) -> object:
+    """The one that settled first won; the others arrived."""
+    after = spelt("second", "root", settled[0])
+    return [settled[:1], after, [last_stage(name) for name in names]]
+
+
+def order_of_items(_: list[str], settled: list[str]) -> object:
+    """Items are taken in the order in which they were made."""
+    return settled
+
+
+def given_up(names: list[str], _: list[str]) -> object:
+    """The first two have to fall back, the others do not."""
+    values = [spelt("first", f"not {name}") for name in names[:2]]
+    values += [spelt("first", name) for name in names[2:]]
+    return [spelt("second", *pair) for pair in zip(names, values, strict=True)]
+
+
+def given_up_or_not(names: list[str], settled: list[str]) -> object:
+    """What settled was used, what did not was replaced."""
+    in_time = {name: spelt("near_the_bound", name) for name in names}
+    values = [
+        in_time[name] if in_time[name] in settled else spelt("first", f"not {name}")
+        for name in names
+    ]
+    return [spelt("second", *pair) for pair in zip(names, values, strict=True)]
+
+
+def items(output: Iterable[list[str]]) -> list[str]:
+    """What was taken, whoever took it."""
+    return [item for item, _ in output]
+
+
+SCENARIOS = {
+    scenario.name: scenario
+    for scenario in [
+        Scenario(fan_out_in_gather, "ab", ("first",), branches),
+        Scenario(fan_out_in_gather, "abcde", ("first",), branches),
+        Scenario(fan_out_in_task_group, "ab", ("first",), branches),
+        Scenario(fan_out_in_task_group, "abcde", ("first",), branches),
+        Scenario(as_they_complete, "abcd", ("first",), arrivals),
+        Scenario(branches_as_they_complete, "abcd", ("first",), arrivals),
+        Scenario(losers_cancelled, "abc", ("first",), winner),
+        Scenario(losers_kept, "abd", ("second", "second_in_thread"), winner_and_all),
+        Scenario(queue_of_one_consumer, "abc", ("first",), order_of_items, items),
+        Scenario(queue_of_two_consumers, "abc", ("first",), order_of_items, items),
+        Scenario(timeouts, "abcd", ("first",), given_up),
+        Scenario(close_timeouts, "abc", ("near_the_bound",), given_up_or_not),
+    ]
+}
