@@ -8,14 +8,14 @@ from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from functools import partial
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 import msgspec
 
 from durable_agents.agent import Agent, AgentPlan
 from durable_agents.clock import Clock, SystemClock
 from durable_agents.errors import RunError
-from durable_agents.events import InputEvent
+from durable_agents.events import Event, InputEvent
 from durable_agents.journal import RunStatus
 from durable_agents.serialization import Codec
 from durable_agents.store import AcceptedRun, InMemoryStore, NewRun, Store
@@ -157,10 +157,7 @@ class Worker:
         _check_text("key", key)
         _check_text("id", id)
         event = self._plan.decode_input(value)
-        # Most inputs are values: their envelope is always the same, and not recorded.
-        recorded: Any = event
-        if type(event) is InputEvent:
-            recorded = event.input  # pyright: ignore[reportUnknownMemberType]  # of any type
+        recorded = _recorded(event)
         payload = services.codec.encode(recorded, "the input")
         is_event = recorded is event
         new = NewRun(self._plan.name, key, id, payload, services.clock.now(), is_event)
@@ -285,6 +282,14 @@ class Worker:
         if self._crash is None:
             self._crash = error
         self.request_stop()
+
+
+def _recorded(event: Event) -> object:
+    """What of an input event is put on record: its envelope is mostly the same, and left out."""
+    if type(event) is not InputEvent:
+        return event
+    value: object = event.input  # pyright: ignore[reportUnknownMemberType]  # of any type
+    return value
 
 
 def _check_text(name: str, text: object) -> None:
