@@ -4,19 +4,21 @@ import os
 import signal
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
+from durable_agents.cli._runs import audit_of
 from durable_agents.cli._show import Progress
+from durable_agents.cli._witness import read_witness
 
 __all__ = ["follow", "running", "terminating_children"]
 
 _LOOK_EVERY = 0.002
 """Seconds between two looks at the witness file."""
-_END = b'"phase":"end"'
 
 
 @contextmanager
@@ -54,14 +56,18 @@ def follow(
     Returns:
         The exit code; `-signal.SIGKILL` where the kill got there in time.
     """
-    ended, torn = 0, b""
+    ended: Counter[int] = Counter()
+    torn = b""
     with witness.open("rb") as file:
         while process.poll() is None:
-            *lines, torn = (torn + file.read()).split(b"\n")
-            ended += sum(_END in line for line in lines)
-            if kill_after is not None and ended >= kill_after:
+            whole, newline, torn = (torn + file.read()).rpartition(b"\n")
+            sightings = read_witness(whole + newline)
+            ended.update(audit_of(s.run_id) for s in sightings if s.phase == "end")
+            # An interrupted earlier audit may be finished on the way: that is not our half.
+            done = ended[max(ended, default=0)]
+            if kill_after is not None and done >= kill_after:
                 process.kill()
-            show(ended)
+            show(done)
             with suppress(subprocess.TimeoutExpired):
                 process.wait(_LOOK_EVERY)
     return process.wait()

@@ -16,6 +16,7 @@ others were in flight, and running them again is right.
 import asyncio
 import shutil
 import signal
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,9 +27,9 @@ import msgspec
 from durable_agents.cli._children import follow, running, terminating_children
 from durable_agents.cli._exit import ExitCode, UsageError
 from durable_agents.cli._report import AuditReport, show_report
-from durable_agents.cli._runs import latest_audit, settled_calls, unfinished_count
+from durable_agents.cli._runs import audit_of, latest_audit, settled_calls, unfinished_count
 from durable_agents.cli._show import progress, say, table
-from durable_agents.cli._witness import Sighting, read_witness
+from durable_agents.cli._witness import Sighting, is_witness, read_witness
 from durable_agents.errors import StoreUnavailableError
 from durable_agents.store import SqliteStore
 
@@ -70,13 +71,15 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     """Calls in flight at the kill that ran again, as they must."""
     settled_again: list[str]
     """Settled calls that ran again; there may be none."""
+    settled_unseen: int
+    """Settled calls that the witness never saw: if there are any, it proves nothing."""
     reports_equal: bool
     """Whether the report is the one of the audit without a crash."""
 
     @property
     def holds(self) -> bool:
         """Whether nothing settled ran twice and nothing was lost."""
-        return not self.settled_again and self.reports_equal
+        return not self.settled_again and not self.settled_unseen and self.reports_equal
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -88,7 +91,7 @@ class Outcome(msgspec.Struct, frozen=True):
 
 
 class _ChildFailedError(Exception):
-    """A child ended otherwise than it should; it has said why on standard error."""
+    """A child ended otherwise than it should; why, it has said itself."""
 
     def __init__(self, code: int) -> None:
         super().__init__(code)
@@ -111,12 +114,14 @@ def crash(plan: CrashPlan) -> ExitCode:
 
     Raises:
         StoreUnavailableError: The witness file cannot be written.
-        UsageError: The audit is over before it can be killed.
+        UsageError: The audit is over before it can be killed, or the witness file is another
+            file.
     """
     try:
         with TemporaryDirectory() as folder, terminating_children():
             outcome = _Crash(plan, Path(folder)).run()
     except _ChildFailedError as error:
+        say(f"durable-agents: a child process ended with code {error.code}", sys.stderr)
         known = {int(code) for code in ExitCode}
         return ExitCode(error.code) if error.code in known else ExitCode.FAILED
     if plan.as_json:
@@ -151,11 +156,12 @@ class _Crash:
         undisturbed = self._to_the_end(
             "1 of 3: without a crash", self._folder / "without-crash.db", witness, None
         )
-        expected = len(begun(read_witness(witness)))
+        expected = len(begun(read_witness(witness.read_bytes())))
         killed = self._kill_half_way(expected)
         report = self._to_the_end("3 of 3: started again", plan.store, plan.witness, expected)
+        sightings = read_witness(plan.witness.read_bytes())
         evidence = weigh(
-            read_witness(plan.witness),
+            [s for s in sightings if audit_of(s.run_id) == report.audit],
             killed,
             expected,
             reports_equal=_is_equal(report, undisturbed),
@@ -183,7 +189,7 @@ class _Crash:
                 kill_after=max(1, int(expected * share)),
             )
             if code == -signal.SIGKILL:
-                killed = asyncio.run(self._left_behind(pid))
+                killed = self._left_behind(pid)
                 if killed.unfinished:
                     return killed
             elif code not in {ExitCode.DONE, ExitCode.FAILED}:
@@ -209,19 +215,25 @@ class _Crash:
         ):
             return process.pid, follow(process, witness, show, kill_after)
 
-    async def _left_behind(self, pid: int) -> Killed:
+    def _left_behind(self, pid: int) -> Killed:
         """Read a copy of the store: opening it would mark it as closed in good order."""
-        copy = self._folder / "as-the-kill-left-it.db"
-        for suffix in ("", "-wal"):
-            shutil.copyfile(f"{self._plan.store}{suffix}", f"{copy}{suffix}")
-        store = SqliteStore(copy)
-        await store.open("durable-agents demo --crash")
-        try:
-            audit = await latest_audit(store)
-            settled = await settled_calls(store, audit)
-            return Killed(pid, settled, await unfinished_count(store, audit))
-        finally:
-            await store.close()
+        with TemporaryDirectory(dir=self._folder) as folder:
+            copy = Path(folder, "store.db")
+            for suffix in ("", "-wal"):
+                original = Path(f"{self._plan.store}{suffix}")
+                if original.exists():
+                    shutil.copyfile(original, f"{copy}{suffix}")
+            return asyncio.run(_read(SqliteStore(copy), pid))
+
+
+async def _read(store: SqliteStore, pid: int) -> Killed:
+    await store.open("durable-agents demo --crash")
+    try:
+        audit = await latest_audit(store)
+        settled = await settled_calls(store, audit)
+        return Killed(pid, settled, await unfinished_count(store, audit))
+    finally:
+        await store.close()
 
 
 def begun(sightings: Sequence[Sighting]) -> list[tuple[str, str]]:
@@ -252,6 +264,7 @@ def weigh(
         begun_after=len(after),
         in_flight_again=len(in_flight & set(after)),
         settled_again=[" ".join(call) for call in sorted(killed.settled & set(after))],
+        settled_unseen=len(killed.settled - set(before)),
         reports_equal=reports_equal,
     )
 
@@ -262,6 +275,9 @@ def _is_equal(report: AuditReport, other: AuditReport) -> bool:
 
 def _make_empty(witness: Path) -> None:
     try:
+        if witness.exists() and not is_witness(witness.read_bytes()):
+            msg = f"{witness} is in the way: it is no witness file, and it would be overwritten"
+            raise UsageError(msg)
         witness.write_bytes(b"")
     except OSError as error:
         problem = f"its witness file cannot be written: {error.strerror}; take another path"
@@ -282,5 +298,7 @@ def _show_evidence(evidence: Evidence, witness: Path) -> None:
     table(f"crash, counted from {witness}", ("what", "count"), rows, ("count",))
     for call in evidence.settled_again:
         say(f"executed twice: {call}")
+    if evidence.settled_unseen:
+        say(f"{evidence.settled_unseen} settled calls are unknown to the witness")
     equality = "equal to" if evidence.reports_equal else "NOT EQUAL to"
     say(f"the report is {equality} the one without a crash")

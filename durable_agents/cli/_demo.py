@@ -9,8 +9,7 @@ import argparse
 import asyncio
 import shlex
 import sys
-from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ from durable_agents.cli._crash import CrashPlan, crash
 from durable_agents.cli._environment import Disk, Installed, installed_in
 from durable_agents.cli._exit import ExitCode, UsageError
 from durable_agents.cli._report import AuditReport, Failure, show_report
-from durable_agents.cli._runs import latest_audit, run_id
+from durable_agents.cli._runs import latest_audit, run_id_of
 from durable_agents.cli._show import Progress, progress, say
 from durable_agents.cli._witness import Watch, Witness, unwatched
 from durable_agents.errors import RunError, RunFailedError, RunParkedError
@@ -124,9 +123,8 @@ def _run(arguments: argparse.Namespace) -> ExitCode:
 
 
 def _audit(options: Options, packages: Sequence[Installed]) -> ExitCode:
-    with _watching(options.witness) as watch:
-        demo = _Demo(options, packages, watch)
-        report = asyncio.run(demo.audit())
+    demo = _Demo(options, packages, _watch(options.witness))
+    report = asyncio.run(demo.audit())
     if report is None:
         say(
             f"interrupted: {demo.done} of {len(packages)} packages are audited; "
@@ -168,18 +166,14 @@ def _crash_plan(options: Options) -> CrashPlan:
     return CrashPlan(options.store, witness, passed_on, options.json, options.quiet)
 
 
-@contextmanager
-def _watching(path: Path | None) -> Generator[Watch]:
+def _watch(path: Path | None) -> Watch:
     if path is None:
-        yield unwatched
-        return
+        return unwatched
     try:
-        witness = Witness(path)
+        return Witness(path).watch
     except OSError as error:
         msg = f"--witness {path} cannot be written: {error.strerror}"
         raise UsageError(msg) from error
-    yield witness.watch
-    witness.close()
 
 
 def _same_command(options: Options) -> str:
@@ -196,6 +190,7 @@ class _Demo:
     def __init__(self, options: Options, packages: Sequence[Installed], watch: Watch) -> None:
         self.done = 0
         self._options = options
+        self._store = SqliteStore(options.store)
         self._packages = packages
         self._watch = watch
 
@@ -205,10 +200,9 @@ class _Demo:
         Raises:
             StoreError: The store cannot be opened, or fails.
         """
-        store = SqliteStore(self._options.store)
         agent = Audit(Disk(self._watch))
-        async with Worker(agent, store=store, settings=self._settings()) as worker:
-            latest = await latest_audit(store)
+        async with Worker(agent, store=self._store, settings=self._settings()) as worker:
+            latest = await latest_audit(self._store)
             audit = latest + 1 if self._options.fresh or latest == 0 else latest
             with (
                 worker.stopping_on_signals(),
@@ -252,7 +246,7 @@ async def _audit_one(
 ) -> PackageReport | Failure | None:
     """Have one package audited, now or in an earlier process; None where it was interrupted."""
     try:
-        run = await worker.submit(package, key=package.name, id=run_id(audit, package))
+        run = await worker.submit(package, key=package.name, id=run_id_of(audit, package))
         (report,) = await run.result()
     except (RunFailedError, RunParkedError) as error:
         return Failure(package.name, error.reason)

@@ -11,6 +11,7 @@ Results go to standard output; progress, warnings and errors to standard error.
 
 import argparse
 import logging
+import os
 import sys
 from collections.abc import Sequence
 
@@ -42,12 +43,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logger.addHandler(handler)
     try:
         return int(parsed.run(parsed))
-    except UsageError as error:
-        return _complain(error, ExitCode.USAGE)
-    except DefinitionError as error:
+    except (UsageError, DefinitionError) as error:
         return _complain(error, ExitCode.USAGE)
     except StoreError as error:
         return _complain(error, ExitCode.STORE)
+    except BrokenPipeError:
+        # Whoever read our output has gone; the interpreter must not fail on its way out.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return ExitCode.DONE
     except KeyboardInterrupt:
         return _complain("interrupted", ExitCode.INTERRUPTED)
     finally:

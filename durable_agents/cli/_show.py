@@ -75,7 +75,7 @@ def _lines(what: str, total: int | None) -> Generator[Progress]:
 
     def show(done: int) -> None:
         nonlocal shown
-        tenth = _LINES_OF_PROGRESS * done // total if total else 0
+        tenth = min(_LINES_OF_PROGRESS * done // total, _LINES_OF_PROGRESS) if total else 0
         if tenth > shown:
             shown = tenth
             say(f"{what}: {done} of {total}", sys.stderr)

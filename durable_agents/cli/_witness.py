@@ -14,7 +14,7 @@ import msgspec
 
 from durable_agents.worker import current_call
 
-__all__ = ["Sighting", "Watch", "Witness", "read_witness", "unwatched"]
+__all__ = ["Sighting", "Watch", "Witness", "is_witness", "read_witness", "unwatched"]
 
 Watch: TypeAlias = Callable[[str], AbstractContextManager[None]]
 """Taken around the body of a durable function, with the function's name."""
@@ -41,7 +41,8 @@ class Witness:
     """Appends to the file; safe from many threads, and each line is there once it is written.
 
     A line is one `write` to a file opened for appending: the system has it when the call
-    returns, whatever becomes of the process.
+    returns, whatever becomes of the process. It is never closed: a function that outlives the
+    worker may still have something to write.
 
     Args:
         path: The file; made if it is missing.
@@ -53,10 +54,6 @@ class Witness:
     def __init__(self, path: Path) -> None:
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
         self._file = os.open(path, flags, 0o600)
-
-    def close(self) -> None:
-        """Let go of the file."""
-        os.close(self._file)
 
     @contextmanager
     def watch(self, function: str) -> Generator[None]:
@@ -80,6 +77,19 @@ def unwatched(_function: str) -> AbstractContextManager[None]:
     return nullcontext()
 
 
-def read_witness(path: Path) -> list[Sighting]:
-    """What was written down, in order."""
-    return msgspec.json.Decoder(Sighting).decode_lines(path.read_bytes())
+def read_witness(text: bytes) -> list[Sighting]:
+    """What was written down, in order.
+
+    Args:
+        text: Whole lines of the file.
+    """
+    return msgspec.json.Decoder(Sighting).decode_lines(text)
+
+
+def is_witness(text: bytes) -> bool:
+    """Whether a file was written by a `Witness`, or by nobody yet."""
+    try:
+        read_witness(text)
+    except msgspec.MsgspecError:
+        return False
+    return True

@@ -182,7 +182,7 @@ class RunState:
                 self.status, self.reason = RunStatus.PARKED, entry.reason
             case RunCancelled():
                 self.status, self.reason = RunStatus.CANCELLED, entry.reason
-            case RunRetried():
+            case _:
                 self.status, self.error, self.reason = RunStatus.ACCEPTED, None, ""
 
     def _apply_to_calls(
@@ -231,7 +231,7 @@ def _apply_to_call(
             record.status = CallStatus.FAILED if entry.failed else CallStatus.SUCCEEDED
             record.payload, record.preview, record.seq = entry.payload, entry.preview, seq
             record.guarded, record.in_doubt = entry.guarded, False
-        case CallAbandoned():
+        case _:
             # It also overrides a settlement that had been committed and not yet handed over.
             record.status, record.preview = CallStatus.ABANDONED, entry.preview
             record.guarded, record.payload = entry.guarded, None

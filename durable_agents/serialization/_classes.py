@@ -62,7 +62,8 @@ def find_name(name: str) -> Any:
     """What `module:qualname` stands for among the modules already loaded, or `MISSING`."""
     module_name, _, qualname = name.partition(":")
     module = sys.modules.get(module_name)
-    if not isinstance(module, ModuleType):
+    # By its type alone: isinstance() would ask a proxy for its `__class__`, and so wake it.
+    if not issubclass(type(module), ModuleType):
         return MISSING
     # A lazy module loads itself when asked for an attribute in the usual way.
     found: Any = MISSING

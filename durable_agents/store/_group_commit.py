@@ -31,9 +31,7 @@ class Queued(Generic[W]):
 
     __slots__ = ("body", "future", "number", "result", "write")
 
-    def __init__(
-        self, number: int, write: W, body: bytes, future: "asyncio.Future[Any]"
-    ) -> None:
+    def __init__(self, number: int, write: W, body: bytes, future: asyncio.Future[Any]) -> None:
         self.number = number
         """Number of the run; a run whose write failed gets no later write through."""
         self.write = write
@@ -80,7 +78,7 @@ class GroupCommit(Generic[W]):
         if self._writer is not None:
             await asyncio.shield(self._writer)
 
-    def enqueue(self, number: int, write: W, body: bytes) -> "asyncio.Future[Any]":
+    def enqueue(self, number: int, write: W, body: bytes) -> asyncio.Future[Any]:
         """Queue a write; the future is done when it is durable or has failed."""
         future = self._loop.create_future()
         self._queue.append(Queued(number, write, body, future))

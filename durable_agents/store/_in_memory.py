@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 
 from durable_agents.errors import StoreOwnedError, StoreUnavailableError
 from durable_agents.journal import BATCH_BITS, Entry, MemoryUpdate, RunStatus, decode_row
+from durable_agents.store._group_commit import BadWriteError
 from durable_agents.store._port import (
     AcceptedRun,
     NewRun,
@@ -29,7 +30,7 @@ class InMemoryStore:
         token: Name of the store, part of the ids of its runs.
     """
 
-    def __init__(self, token: str = "memory") -> None:
+    def __init__(self, token: str = "memory") -> None:  # noqa: S107 - a name, no secret
         self._token = token
         self._owner: str | None = None
         self._was_closed = True
@@ -60,11 +61,11 @@ class InMemoryStore:
             self._queue = None
             self._owner, self._was_closed = None, True
 
-    def accept(self, run: NewRun) -> "asyncio.Future[AcceptedRun]":
+    def accept(self, run: NewRun) -> asyncio.Future[AcceptedRun]:
         """Take an input in; see `Store.accept`."""
         return self._opened.accept(run)
 
-    def append(self, write: Write) -> "asyncio.Future[int]":
+    def append(self, write: Write) -> asyncio.Future[int]:
         """Add to a run's journal; see `Store.append`."""
         return self._opened.append(write)
 
@@ -119,6 +120,9 @@ class InMemoryStore:
         return self._queue
 
     async def _commit(self, batch: Sequence[QueuedWrite]) -> None:
+        for queued in batch:
+            if isinstance(queued.write, Write):
+                _check_text(queued.write)
         self._batch += 1
         for index, queued in enumerate(batch):
             match queued.write:
@@ -156,6 +160,18 @@ class InMemoryStore:
                     cells.pop(path, None)
                 else:
                     cells[path] = update
+
+
+def _check_text(write: Write) -> None:
+    """Refuse what no file could hold, so that a test finds it before a disk does."""
+    texts = [event.event_id for event in write.outputs]
+    if write.memory is not None:
+        agent, key, changes = write.memory
+        texts += [agent, key, *changes]
+    try:
+        "".join(texts).encode()
+    except UnicodeEncodeError as error:
+        raise BadWriteError(str(error)) from error
 
 
 def _number(row: RunRow) -> int:

@@ -118,14 +118,18 @@ class Store(Protocol):
         """Commit what has been enqueued, then let go of the store. Closing twice is allowed."""
         ...
 
-    def accept(self, run: NewRun) -> "asyncio.Future[AcceptedRun]":
+    def accept(self, run: NewRun) -> asyncio.Future[AcceptedRun]:
         """Take an input in. Durable, and in the order of these calls, when the future is done.
 
         The future fails as that of `append` does.
+
+        Raises:
+            StoreUnavailableError: The store is not open.
+            ValueError: The id has the form of those that the store makes up.
         """
         ...
 
-    def append(self, write: Write) -> "asyncio.Future[int]":
+    def append(self, write: Write) -> asyncio.Future[int]:
         """Add to a run's journal, all or nothing.
 
         Enqueued on return, in the order of these calls: there is no await between an effect and

@@ -21,7 +21,7 @@ import sqlite3
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Literal, TypeAlias, TypeVar
+from typing import Any, Literal, TypeAlias, TypeVar, cast
 
 import aiosqlite
 
@@ -124,7 +124,7 @@ class SqliteStore:
             taking.add_done_callback(self._give_back)
             raise
 
-    def _give_back(self, taking: "asyncio.Future[None]") -> None:
+    def _give_back(self, taking: asyncio.Future[None]) -> None:
         if not taking.cancelled() and taking.exception() is None:
             self._lock.release()
 
@@ -177,11 +177,11 @@ class SqliteStore:
         finally:
             self._lock.release()
 
-    def accept(self, run: NewRun) -> "asyncio.Future[AcceptedRun]":
+    def accept(self, run: NewRun) -> asyncio.Future[AcceptedRun]:
         """Take an input in; see `Store.accept`."""
         return self._opened.accept(run)
 
-    def append(self, write: Write) -> "asyncio.Future[int]":
+    def append(self, write: Write) -> asyncio.Future[int]:
         """Add to a run's journal; see `Store.append`."""
         return self._opened.append(write)
 
@@ -250,6 +250,8 @@ class SqliteStore:
             )
         except sqlite3.Error as error:
             raise as_store_error(error, self.path) from error
+        except UnicodeEncodeError:
+            return []  # nothing in the file goes by a name that could not be written
         return list(rows)
 
     async def _runs(self, name: str, parameters: Row) -> list[RunRow]:
@@ -297,7 +299,7 @@ class _Committer:
         """
         connection = self._connection
         assert connection is not None, "who executes has connected"
-        run: Callable[..., Awaitable[T]] = connection._execute  # noqa: SLF001  # pyright: ignore[reportPrivateUsage, reportUnknownMemberType]
+        run = cast("Callable[..., Awaitable[T]]", connection._execute)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
         return await run(function, connection._conn)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
 
     async def commit(self, batch: Sequence[QueuedWrite]) -> None:
@@ -320,7 +322,7 @@ class _Committer:
         seq = self._batch << BATCH_BITS
         for queued in batch:
             write = queued.write
-            if type(write) is Acceptance:
+            if isinstance(write, Acceptance):
                 transaction.accept(queued, write)
             else:
                 seq += 1

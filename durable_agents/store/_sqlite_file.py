@@ -1,7 +1,6 @@
 """The file of an SQLite store: taking it, opening it, checking it, and what its errors mean."""
 
 import fcntl
-import json
 import os
 import secrets
 import sqlite3
@@ -190,9 +189,9 @@ def _statements(script: str) -> list[str]:
 def make_file(path: Path) -> None:
     """Make the file, readable and writable for its owner alone, or check the one that is there.
 
-    Not to be called while this process has the file open: when any of its descriptors is closed,
-    the system drops all locks that the process holds on the file, those of SQLite included.
-    See https://www.sqlite.org/howtocorrupt.html, section 2.2.
+    Not to be called while this process has the file open: when any of its descriptors is
+    closed, the system drops all locks of the process on the file, SQLite's own included. See
+    https://www.sqlite.org/howtocorrupt.html, section 2.2.
 
     Raises:
         StoreDamagedError: It is no SQLite database.
@@ -229,4 +228,4 @@ def as_store_error(error: sqlite3.Error, path: Path) -> StoreError:
 
 def owner_text(owner: str) -> str:
     """How the lock names its owner to the next one who tries."""
-    return json.dumps({"worker": owner, "pid": os.getpid(), "host": os.uname().nodename})
+    return f"{owner} on {os.uname().nodename}"

@@ -13,6 +13,8 @@ from durable_agents.store._port import AcceptedRun, NewRun, Write
 __all__ = ["NOT_OPEN", "Acceptance", "QueuedWrite", "WriteQueue"]
 
 NOT_OPEN = "it is not open: use it through a Worker"
+_MAX_DIGITS = 18
+"""A longer number is none that a database could count to."""
 
 
 @dataclass(slots=True)
@@ -64,9 +66,18 @@ class WriteQueue:
         self._is_open = False
         await self._commits.close()
 
-    def accept(self, run: NewRun) -> "asyncio.Future[AcceptedRun]":
-        """Queue an input."""
+    def accept(self, run: NewRun) -> asyncio.Future[AcceptedRun]:
+        """Queue an input.
+
+        Raises:
+            ValueError: The caller's id has the form of those that the store makes up.
+        """
         self._check_open()
+        if run.run_id is not None and self.number_of(run.run_id) is not None:
+            msg = (
+                f"id {run.run_id!r} may be another run's, made up by the store: choose another"
+            )
+            raise ValueError(msg)
         self._last_number += 1
         number = self._last_number
         run_id = self.run_id(number) if run.run_id is None else run.run_id
@@ -75,7 +86,7 @@ class WriteQueue:
         body = encode_row(number, [accepted])
         return self._commits.enqueue(number, Acceptance(run, number, run_id, key), body)
 
-    def append(self, write: Write) -> "asyncio.Future[int]":
+    def append(self, write: Write) -> asyncio.Future[int]:
         """Queue entries of a run."""
         self._check_open()
         number = write.number
@@ -91,8 +102,11 @@ class WriteQueue:
 
     def number_of(self, run_id: str) -> int | None:
         """Number that a made-up run id stands for; None for an id that a caller chose."""
-        token, _, number = run_id.rpartition("-")
-        return int(number) if token == self._token and number.isdecimal() else None
+        token, _, digits = run_id.rpartition("-")
+        if token != self._token or not digits.isdecimal() or len(digits) > _MAX_DIGITS:
+            return None
+        number = int(digits)
+        return number if self.run_id(number) == run_id else None
 
     def _check_open(self) -> None:
         if not self._is_open:

@@ -30,7 +30,7 @@ from durable_agents.journal import (
     place,
 )
 from durable_agents.memory import MemoryState
-from durable_agents.worker._current import CURRENT_CALL
+from durable_agents.worker._current import CURRENT_CALL, Call
 from durable_agents.worker._delivery import Delivery
 from durable_agents.worker._durable_call import DurableCalls
 from durable_agents.worker._lineage import ActionTasks, Branch
@@ -112,6 +112,7 @@ class ActionRun:
         self._state = state
         self._has_started = state.started is not None
         self._has_ended = False
+        self._has_failed = False
         self._aborted: str | None = None
         self._tainted: BaseException | None = None
         short_term = memories.short_term if state.started is None else state.started.short_term
@@ -171,8 +172,8 @@ class ActionRun:
 
     @property
     def is_aborted(self) -> bool:
-        """Whether the worker ends this run here."""
-        return self._aborted is not None
+        """Whether the run ends here by no decision of its own code: nothing is given up."""
+        return self._aborted is not None or self._has_failed
 
     async def execute(self, context: RunnerContext) -> Effects:
         """Run the action to its end; returns what it did, not yet visible.
@@ -183,6 +184,11 @@ class ActionRun:
         """
         try:
             self._send_returned(await self._call_action(context))
+        except BaseException:
+            # What its tasks still do is stopped by the failure, not given up by their code: the
+            # next attempt makes those calls again.
+            self._has_failed = True
+            raise
         finally:
             await self._end_children()
             self._has_ended = True
@@ -220,6 +226,8 @@ class ActionRun:
 
     def abort(self, reason: str) -> None:
         """End the action here: its tasks are cancelled, and nothing is recorded any more."""
+        if self._has_ended:
+            return  # what it did is being committed
         if self._aborted is None:
             self._aborted = reason
         for task in self.tasks.tasks:
@@ -281,14 +289,26 @@ class ActionRun:
             payload = self.services.codec.encode(event, what)
             self.effects.events.append(SentEvent(event_id, payload))
 
+    @property
+    def is_replaying(self) -> bool:
+        """Whether the next durable call of the task that runs now has a recorded outcome."""
+        steps = self.services.lineage.here()
+        branch = action_thread_branch() if steps is None else steps.branch
+        if branch is None or branch.tasks is not self.tasks:
+            return False
+        return self.log.has_outcome((branch.path, branch.next_position))
+
     def check(self, verb: str) -> None:
         """Refuse a verb that is not allowed here and now; see `RunnerContext`."""
         self.branch(verb)
 
     def branch(self, verb: str) -> Branch:
         """The branch of the task that runs now, if it may use the context."""
-        branch = self.services.lineage.here() or action_thread_branch()
-        call = CURRENT_CALL.get()
+        steps = self.services.lineage.here()
+        if steps is None:
+            branch, call = action_thread_branch(), CURRENT_CALL.get()
+        else:
+            branch, call = steps.branch, steps.call
         if (
             branch is None
             or branch.tasks is not self.tasks
@@ -296,14 +316,13 @@ class ActionRun:
             or self._has_ended
             or self._aborted is not None
         ):
-            self._refuse(verb, branch)
+            self._refuse(verb, branch, call)
         return branch
 
-    def _refuse(self, verb: str, branch: Branch | None) -> NoReturn:
-        call = CURRENT_CALL.get()
+    def _refuse(self, verb: str, branch: Branch | None, call: Call | None) -> NoReturn:
         if call is not None:
             raise ForbiddenInDurableCallError(verb, call.function_id)
-        if self._aborted is not None and not self._has_ended:
+        if self._aborted is not None:
             raise RunAborted(self._aborted)
         name = self.action.name
         if self._has_ended:

@@ -21,6 +21,7 @@ from durable_agents.errors import (
     NotExecuted,
     ReconcilerUnavailable,
     RetriesExhaustedError,
+    RunAborted,
     StoreError,
 )
 from durable_agents.journal import CallBegun, CallRetried, Entry, is_async
@@ -30,7 +31,7 @@ from durable_agents.worker._current import CURRENT_CALL
 from durable_agents.worker._places import Places
 from durable_agents.worker._services import Services
 
-__all__ = ["NOT_EXECUTED", "Attempts", "name_call"]
+__all__ = ["INTERRUPTS", "NOT_EXECUTED", "Attempts", "name_call"]
 
 _ONCE = RetryPolicy()
 _ASK_AGAIN = RetryPolicy(max_attempts=5)
@@ -40,6 +41,9 @@ _ASK_AGAIN = RetryPolicy(max_attempts=5)
 class _NotExecuted(Enum):
     TOKEN = 0
 
+
+INTERRUPTS: Final = (KeyboardInterrupt, SystemExit, GeneratorExit, RunAborted)
+"""What ends a process or a run from outside, and is never an outcome."""
 
 NOT_EXECUTED: Final = _NotExecuted.TOKEN
 """The reconciler's answer that the call never took effect."""
@@ -182,6 +186,10 @@ class Attempts:
         self, call: CallInProgress, future: "asyncio.Future[Any] | None"
     ) -> Outcome:
         identity = call.identity
+        # The task knows for itself; the context is for what the function starts.
+        steps = self._services.lineage.current
+        assert steps is not None, "a durable call is made by a task of an action"
+        steps.call = call
         CURRENT_CALL.set(call)
         try:
             if future is None:
@@ -191,15 +199,18 @@ class Attempts:
                 if isawaitable(value):
                     # A plain wrapper around an async function: what it gave runs on the loop.
                     value = await value
-        except Exception as error:  # noqa: BLE001 - whatever it is, it is the call's outcome
-            return Failed(error)
         except asyncio.CancelledError as error:
             task = asyncio.current_task()
             if self._scope.is_aborted or (task is not None and task.cancelling()):
                 raise
             # Nobody cancelled us: the function did it to itself, and would hang a replay.
             return Failed(_own_cancellation(error))
+        except INTERRUPTS:
+            raise
+        except BaseException as error:  # noqa: BLE001 - whatever else it is, it is the outcome
+            return Failed(error)
         finally:
+            steps.call = None
             CURRENT_CALL.set(None)
         return value
 
@@ -220,6 +231,9 @@ class Attempts:
         assert reconciler is not None, "the decision was made by its presence"
         if identity.spec.reconciler_takes_arguments:
             reconciler = partial(reconciler, *identity.args, **identity.kwargs)
+        steps = self._services.lineage.current
+        assert steps is not None, "a durable call is made by a task of an action"
+        steps.call = call
         CURRENT_CALL.set(call)
         try:
             if is_async(reconciler):
@@ -229,6 +243,7 @@ class Attempts:
         except Exception as error:  # noqa: BLE001 - its failure is an answer, too
             return Failed(error)
         finally:
+            steps.call = None
             CURRENT_CALL.set(None)
 
     async def _record_begin(self, call: CallInProgress) -> None:

@@ -6,11 +6,29 @@ from hashlib import blake2b
 from typing import Any, NoReturn, Protocol, TypeAlias
 
 from durable_agents.journal import CallIdentity, CallKey, DurableOptions, Entry, place
-from durable_agents.worker._current import CallInfo
+from durable_agents.worker._current import CURRENT_CALL, CallInfo
 from durable_agents.worker._delivery import Delivery
-from durable_agents.worker._lineage import Branch
+from durable_agents.worker._lineage import Branch, InBranch
 
-__all__ = ["CallInProgress", "Failed", "Outcome", "Scope"]
+__all__ = ["CallInProgress", "Failed", "Outcome", "Scope", "current_call"]
+
+
+def current_call() -> CallInfo:
+    """What the durable function that runs here serves; in its child tasks and threads, too.
+
+    Raises:
+        RuntimeError: No durable function runs here.
+    """
+    try:
+        task = asyncio.current_task()
+    except RuntimeError:
+        task = None  # a thread
+    steps = None if task is None else task.get_coro()
+    call = steps.call if isinstance(steps, InBranch) else CURRENT_CALL.get()
+    if call is None:
+        msg = "current_call() was used outside a durable function"
+        raise RuntimeError(msg)
+    return call.info()
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +80,7 @@ class Scope(Protocol):
 
     @property
     def is_aborted(self) -> bool:
-        """Whether the worker ends this run here."""
+        """Whether the run ends here by no decision of its own code: nothing is given up."""
         ...
 
 

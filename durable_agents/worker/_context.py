@@ -89,10 +89,7 @@ class ActionContext(RunnerContext):
 
     @property
     def is_replaying(self) -> bool:
-        branch = self._run.services.lineage.here()
-        if branch is None or branch.tasks is not self._run.tasks:
-            return False
-        return self._run.log.has_outcome((branch.path, branch.next_position))
+        return self._run.is_replaying
 
     def now(self) -> datetime:
         return datetime.fromtimestamp(self._run.branch("now").time, UTC)

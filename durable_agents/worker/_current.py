@@ -5,7 +5,7 @@ from typing import Protocol
 
 import msgspec
 
-__all__ = ["CURRENT_CALL", "CallInfo", "current_call"]
+__all__ = ["CURRENT_CALL", "Call", "CallInfo"]
 
 
 class CallInfo(msgspec.Struct, frozen=True):
@@ -21,7 +21,7 @@ class CallInfo(msgspec.Struct, frozen=True):
     to payment and mail services."""
 
 
-class _Call(Protocol):
+class Call(Protocol):
     """A durable call whose function is running."""
 
     @property
@@ -30,17 +30,7 @@ class _Call(Protocol):
     def info(self) -> CallInfo: ...
 
 
-CURRENT_CALL: ContextVar[_Call | None] = ContextVar("durable_agents_call", default=None)
-
-
-def current_call() -> CallInfo:
-    """What the durable function that runs here serves.
-
-    Raises:
-        RuntimeError: No durable function runs here.
-    """
-    call = CURRENT_CALL.get()
-    if call is None:
-        msg = "current_call() was used outside a durable function"
-        raise RuntimeError(msg)
-    return call.info()
+# A task of an action knows by itself what it runs (`InBranch.call`), since its context may be
+# shared with another task. The context variable serves what such a task starts: child tasks,
+# callbacks and threads.
+CURRENT_CALL: ContextVar[Call | None] = ContextVar("durable_agents_call", default=None)

@@ -50,6 +50,7 @@ class Dispatcher:
     ) -> None:
         self.active: dict[int, ActiveRun] = {}
         self.tasks: set[asyncio.Task[Any]] = set()
+        self._readers: set[asyncio.Task[Any]] = set()
         self.scheduler = Scheduler(services.settings.max_concurrent_runs)
         self.ended_counts = dict.fromkeys(RunStatus, 0)
         self._plan = plan
@@ -112,12 +113,12 @@ class Dispatcher:
             key, number = following
             stored = self._waiting.pop(number, None)
             if stored is None:
-                self.spawn(self._load(key, number), name=f"load run {number}")
+                self._read(self._load(key, number), f"load run {number}")
             else:
                 self._waiting_bytes -= len(stored.input.data)
                 self._start(stored)
         for key, last in self.scheduler.hungry():
-            self.spawn(self._feed(key, last), name=f"read on for key {key}")
+            self._read(self._feed(key, last), f"read on for key {key}")
         if self.scheduler.is_drained:
             waiters, self._drained = self._drained, []
             for waiter in waiters:
@@ -134,6 +135,8 @@ class Dispatcher:
     def stop(self, reason: str) -> None:
         """End every run here; nothing starts any more."""
         self._is_stopping = True
+        for reader in self._readers:
+            reader.cancel()
         for run in list(self.active.values()):
             run.stop(reason)
         for handle in list(self._handles.values()):
@@ -150,6 +153,12 @@ class Dispatcher:
         self.tasks.add(task)
         task.add_done_callback(self._task_ended)
         return task
+
+    def _read(self, coroutine: Coroutine[Any, Any, None], name: str) -> None:
+        """Start a task that only reads and waits: it is cancelled when the worker stops."""
+        task = self.spawn(coroutine, name=name)
+        self._readers.add(task)
+        task.add_done_callback(self._readers.discard)
 
     async def read_ending(self, number: int) -> Ending | None:
         """How a run ended, as the store knows it; None while it is open."""
@@ -269,7 +278,7 @@ class Dispatcher:
                 return
             # The store failed under it: what is in memory is thrown away and read again.
             logger.warning("run %s: %s; it is taken up again", run.run_id, ending.reason)
-            self.spawn(self._take_up_again(run), name=f"take up {run.run_id}")
+            self._read(self._take_up_again(run), f"take up {run.run_id}")
             return
         self.ended_counts[ending.status] += 1
         self._tell(run.number, ending)

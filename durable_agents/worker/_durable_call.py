@@ -222,7 +222,7 @@ class DurableCalls:
         except StoreError as error:
             name_call(call, error)
             raise
-        call.branch.time = now
+        call.branch.time = max(call.branch.time, now)
 
 
 def _raise(error: Exception) -> Coroutine[Any, Any, NoReturn]:

@@ -15,17 +15,17 @@ import inspect
 import random
 import sys
 import threading
-from collections.abc import Callable, Coroutine, Generator
-from types import FrameType, TracebackType
-from typing import Any, Generic, TypeVar
+from asyncio import iscoroutine
+from collections.abc import Callable, Coroutine, Generator, Sequence
+from contextvars import copy_context
+from types import TracebackType
+from typing import Any, Generic, TypeVar, cast
 
-from durable_agents.worker._current import CURRENT_CALL
+from durable_agents.worker._current import CURRENT_CALL, Call
 
-__all__ = ["ActionTasks", "Branch", "Lineage"]
+__all__ = ["ActionTasks", "Branch", "InBranch", "Lineage"]
 
 T = TypeVar("T")
-
-_WAIT_FOR_MAKES_A_TASK = sys.version_info[:2] == (3, 11)
 
 
 class ActionTasks:
@@ -52,6 +52,7 @@ class Branch:
 
     __slots__ = (
         "_children",
+        "_prepared",
         "_random",
         "next_position",
         "path",
@@ -70,6 +71,7 @@ class Branch:
         self.time = time
         """When the newest outcome handed to this branch was recorded."""
         self._children: dict[str, int] | None = None
+        self._prepared: dict[int, Branch] | None = None
         self._random: random.Random | None = None
 
     @property
@@ -79,6 +81,21 @@ class Branch:
             # A str seed is hashed with SHA-512, whatever the process's hash seed.
             self._random = random.Random(f"{self.seed}{self.path}")  # noqa: S311 - not a secret
         return self._random
+
+    def one_of(self, coroutine: object, meant: object) -> "Branch":
+        """The branch of one of several tasks that are started at once, in any order.
+
+        Args:
+            coroutine: What the task runs.
+            meant: All that is started; a list or tuple says in which order it was meant.
+        """
+        if self._prepared is None:
+            self._prepared = {}
+        if id(coroutine) not in self._prepared and isinstance(meant, (list, tuple)):
+            for one in cast("Sequence[object]", meant):
+                if iscoroutine(one) and id(one) not in self._prepared:
+                    self._prepared[id(one)] = self.child(_name_of(one))
+        return self._prepared.pop(id(coroutine), None) or self.child(_name_of(coroutine))
 
     def child(self, name: str) -> "Branch":
         """The branch of a task that this one starts now."""
@@ -99,7 +116,7 @@ class Lineage:
         self._loop = loop
         self._before: Any = None
         self._thread = threading.get_ident()
-        self.current: Branch | None = None
+        self.current: InBranch[Any] | None = None
 
     def install(self) -> None:
         """Put the task factory on the loop, in front of the one that is there."""
@@ -110,8 +127,8 @@ class Lineage:
         """Take the task factory off the loop again."""
         self._loop.set_task_factory(self._before)
 
-    def here(self) -> Branch | None:
-        """The branch of the task that runs now; None outside, and in any other thread."""
+    def here(self) -> "InBranch[Any] | None":
+        """The task of an action that makes a step now; None outside, and in other threads."""
         current = self.current
         if current is not None and threading.get_ident() != self._thread:
             return None
@@ -121,7 +138,7 @@ class Lineage:
         self,
         coroutine: Coroutine[Any, Any, T],
         branch: Branch,
-        spawn: "Callable[..., asyncio.Task[T]]",
+        spawn: Callable[..., asyncio.Task[T]],
         name: str,
     ) -> asyncio.Task[T]:
         """Start a task in a branch that is there already.
@@ -129,14 +146,11 @@ class Lineage:
         Args:
             coroutine: What the task does.
             branch: The branch that its steps are made in.
-            spawn: `create_task` of the task group, or of the loop, that awaits it.
+            spawn: `create_task` of what keeps and awaits the task.
             name: Name of the task.
         """
-        current, self.current = self.current, None
-        try:
-            task = spawn(_InBranch(coroutine, branch, self), name=name)
-        finally:
-            self.current = current
+        steps = InBranch(coroutine, branch, self)
+        task = self.outside(lambda: spawn(steps, name=name))
         _register(branch.tasks, task)
         return task
 
@@ -152,14 +166,12 @@ class Lineage:
         self, loop: asyncio.AbstractEventLoop, coroutine: Any, **options: Any
     ) -> Any:
         parent = self.current
-        if parent is None or CURRENT_CALL.get() is not None:
+        if parent is None:
             return self._plain_task(loop, coroutine, options)
-        if _WAIT_FOR_MAKES_A_TASK and _is_for_wait_for(inspect.currentframe()):
-            branch = parent
-        else:
-            name = getattr(coroutine, "__qualname__", None) or type(coroutine).__qualname__
-            branch = parent.child(name)
-        task = self._plain_task(loop, _InBranch(coroutine, branch, self), options)
+        if parent.call is not None:
+            return self._plain_task(loop, coroutine, _within(parent.call, options))
+        branch = _branch_of_child(parent.branch, coroutine)
+        task = self._plain_task(loop, InBranch(coroutine, branch, self), options)
         _register(branch.tasks, task)
         return task
 
@@ -178,50 +190,85 @@ def _register(tasks: ActionTasks, task: Any) -> None:
         task.add_done_callback(tasks.tasks.discard)
 
 
-def _is_for_wait_for(frame: FrameType | None) -> bool:
-    """Whether `asyncio.wait_for` of Python 3.11 makes this task.
+def _within(call: Call, options: dict[str, Any]) -> dict[str, Any]:
+    """Options of a task that a durable function starts: it belongs to the call, to no branch.
 
-    From 3.12 on it makes none, and the awaitable runs in its caller's task. So that a journal
-    means the same on both, the task shares its parent's branch; the parent only waits
-    meanwhile.
+    The context of its parent may be shared with another task, and then say otherwise.
     """
-    for _ in range(6):
+    if options.get("context") is None:
+        context = copy_context()
+        context.run(CURRENT_CALL.set, call)
+        options["context"] = context
+    return options
+
+
+def _branch_of_child(parent: Branch, coroutine: Any) -> Branch:
+    """The branch of a task that is being made: where asyncio makes it in a way of its own, too.
+
+    `asyncio.wait_for` of Python 3.11 makes a task, from 3.12 on it makes none. So that a journal
+    means the same on both, that task shares its parent's branch; the parent only waits meanwhile.
+
+    `asyncio.as_completed` makes its tasks in the order of a set, and so of addresses in memory;
+    its own argument says in which order they were meant.
+    """
+    frame = inspect.currentframe()
+    for _ in range(8):
+        frame = None if frame is None else frame.f_back
         if frame is None:
-            return False
-        if frame.f_code is asyncio.wait_for.__code__:
-            return True
-        frame = frame.f_back
-    return False
+            break
+        if frame.f_code is _WAIT_FOR:
+            return parent
+        if frame.f_code is _AS_COMPLETED:
+            return parent.one_of(coroutine, frame.f_locals[_ITS_ARGUMENT])
+    return parent.child(_name_of(coroutine))
 
 
-class _InBranch(Coroutine[Any, Any, T], Generic[T]):
+def _name_of(coroutine: object) -> str:
+    return getattr(coroutine, "__qualname__", None) or type(coroutine).__qualname__
+
+
+_IS_311 = sys.version_info[:2] == (3, 11)
+_WAIT_FOR = asyncio.wait_for.__code__ if _IS_311 else None
+_HAS_ITERATOR = sys.version_info >= (3, 13)
+_AS_COMPLETED = (
+    asyncio.tasks._AsCompletedIterator.__init__.__code__  # type: ignore[attr-defined]
+    if _HAS_ITERATOR
+    else asyncio.as_completed.__code__
+)
+_ITS_ARGUMENT = "aws" if _HAS_ITERATOR else "fs"
+
+
+class InBranch(Coroutine[Any, Any, T], Generic[T]):
     """A coroutine whose steps are made in a branch.
 
     Everything else of a coroutine (`cr_frame`, `cr_running`, `__qualname__` ...) is the wrapped
     one's, so that debuggers, anyio and `Task.get_stack` see what they expect.
     """
 
-    __slots__ = ("__weakref__", "_branch", "_coroutine", "_lineage", "_send")
+    __slots__ = ("__weakref__", "_coroutine", "_lineage", "_send", "branch", "call")
 
     def __init__(
         self, coroutine: Coroutine[Any, Any, T], branch: Branch, lineage: Lineage
     ) -> None:
         self._coroutine = coroutine
         self._send = coroutine.send
-        self._branch = branch
         self._lineage = lineage
+        self.branch = branch
+        self.call: Call | None = None
+        """The durable call whose function this task runs, if it runs one."""
         branch.tasks.live += 1
 
     def send(self, value: Any, /) -> Any:
         # Each step of each task of an action passes here.
         lineage = self._lineage
         before = lineage.current
-        lineage.current = branch = self._branch
-        branch.tasks.steps += 1
+        lineage.current = self
+        tasks = self.branch.tasks
+        tasks.steps += 1
         try:
             return self._send(value)
         except BaseException:
-            branch.tasks.live -= 1
+            tasks.live -= 1
             raise
         finally:
             lineage.current = before
@@ -235,15 +282,16 @@ class _InBranch(Coroutine[Any, Any, T], Generic[T]):
     ) -> Any:
         lineage = self._lineage
         before = lineage.current
-        lineage.current = branch = self._branch
-        branch.tasks.steps += 1
+        lineage.current = self
+        tasks = self.branch.tasks
+        tasks.steps += 1
         try:
             # The form with three arguments is deprecated; a task passes one.
             if value is None and traceback is None:
                 return self._coroutine.throw(kind)
             return self._coroutine.throw(kind, value, traceback)
         except BaseException:
-            branch.tasks.live -= 1
+            tasks.live -= 1
             raise
         finally:
             lineage.current = before
@@ -258,4 +306,4 @@ class _InBranch(Coroutine[Any, Any, T], Generic[T]):
         return getattr(self._coroutine, name)
 
     def __repr__(self) -> str:
-        return f"<{self._coroutine!r} in branch root{self._branch.path}>"
+        return f"<{self._coroutine!r} in branch root{self.branch.path}>"

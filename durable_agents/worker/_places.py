@@ -7,6 +7,7 @@ leave.
 
 import asyncio
 from collections import deque
+from contextlib import suppress
 
 __all__ = ["Places"]
 
@@ -51,7 +52,8 @@ class Places:
             if waiter.done() and not waiter.cancelled():
                 self.give_back()  # it had been handed over already: pass it on
             else:
-                self._waiters.remove(waiter)
+                with suppress(ValueError):  # `give_back` may have passed it over already
+                    self._waiters.remove(waiter)
             raise
 
     def give_back(self) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 
 from durable_agents.actions import Action
 from durable_agents.agent import AgentPlan
-from durable_agents.errors import CallFailedError, RunAborted, StoreError
+from durable_agents.errors import CallFailedError, SerializationError, StoreError
 from durable_agents.events import Event, EventRecord, InputEvent, type_name_of
 from durable_agents.journal import (
     ActionCompleted,
@@ -32,7 +32,7 @@ from durable_agents.journal import (
     SentEvent,
 )
 from durable_agents.memory import apply_updates
-from durable_agents.serialization import Payload
+from durable_agents.serialization import Codec, Payload
 from durable_agents.store import Write
 from durable_agents.worker._action_run import ActionRun, Effects, Memories
 from durable_agents.worker._context import ActionContext
@@ -41,6 +41,9 @@ from durable_agents.worker._services import Services
 __all__ = ["ActiveRun", "Ending", "StoredRun"]
 
 logger = logging.getLogger("durable_agents")
+
+_SHORT = 1000
+"""Characters that are kept of the text of an error that is too large to be kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +105,7 @@ class ActiveRun:
         self._memories = Memories()
         self._outputs: list[SentEvent] = []
         self._action_run: ActionRun | None = None
+        self._pausing: asyncio.Task[Any] | None = None
         self._stop_reason: str | None = None
 
     def start(self) -> None:
@@ -117,6 +121,8 @@ class ActiveRun:
         self._stop_reason = reason
         if self._action_run is not None:
             self._action_run.abort(reason)
+        if self._pausing is not None:
+            self._pausing.cancel()
 
     def write(self, entries: list[Entry]) -> asyncio.Future[int]:
         """Enqueue entries of the run."""
@@ -144,12 +150,12 @@ class ActiveRun:
         stored = self._stored
         self._events.clear()
         self._left.clear()
+        self._states = {} if state is None else state.actions
         value = self._services.codec.decode(stored.input)
         event: Event = value if stored.is_event else InputEvent(input=value)
         self._line_up(self._record_of(f"{stored.run_id}/input", event, stored.accepted_at))
         if state is None:
             return
-        self._states = state.actions
         self._memories.sensory = apply_updates({}, state.sensory)
         for sent in state.events:
             event = self._services.codec.decode(sent.event.payload)
@@ -207,23 +213,28 @@ class ActiveRun:
     async def _execute(self, action_run: ActionRun) -> None:
         try:
             effects = await action_run.execute(ActionContext(action_run))
-        except (asyncio.CancelledError, RunAborted) as error:
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:  # noqa: BLE001 - it fails this run and no other
             task = asyncio.current_task()
             while task is not None and task.cancelling():
                 task.uncancel()
-            if action_run.parked is not None:
-                await self._park(action_run.parked)
-            elif action_run.is_aborted:
-                self._end(Ending(RunStatus.RUNNING, str(self._stop_reason)))
-            else:
-                text = "the action was cancelled from within"
-                failure = CallFailedError("asyncio.exceptions.CancelledError", text)
-                failure.__cause__ = error
-                await self._retry_or_fail(action_run, failure)
-        except Exception as error:  # noqa: BLE001 - it fails this run and no other
-            await self._retry_or_fail(action_run, error)
+            await self._end_badly(action_run, error)
         else:
             await self._complete(action_run, effects)
+
+    async def _end_badly(self, action_run: ActionRun, error: BaseException) -> None:
+        if action_run.parked is not None:
+            await self._park(action_run.parked)
+        elif self._stop_reason is not None:
+            self._end(Ending(RunStatus.RUNNING, str(self._stop_reason)))
+        elif isinstance(error, asyncio.CancelledError):
+            text = "the action was cancelled from within"
+            failure = CallFailedError("asyncio.exceptions.CancelledError", text)
+            failure.__cause__ = error
+            await self._retry_or_fail(action_run, failure)
+        else:
+            await self._retry_or_fail(action_run, error)
 
     async def _complete(self, action_run: ActionRun | None, effects: Effects) -> None:
         """Commit what the action did, in one row, and go on."""
@@ -290,7 +301,7 @@ class ActiveRun:
         entry = RunParked(reason, self._services.clock.now())
         await self._end_by(entry, Ending(RunStatus.PARKED, reason))
 
-    async def _retry_or_fail(self, action_run: ActionRun, error: Exception) -> None:
+    async def _retry_or_fail(self, action_run: ActionRun, error: BaseException) -> None:
         policy = action_run.action.retry
         attempt = action_run.failed_attempts + 1
         chance = action_run.root.random.random()
@@ -300,27 +311,42 @@ class ActiveRun:
             return
         logger.warning("run %s: attempt %d failed: %r", self.run_id, attempt, error)
         try:
-            payload = self._services.codec.encode_failure(error, "the error of an action")
-            failed = ActionFailed(
-                action_run.number, attempt, payload, self._services.clock.now()
-            )
+            now = self._services.clock.now()
+            failed = ActionFailed(action_run.number, attempt, self._failure(error), now)
             await action_run.record(failed)
-            await self._services.clock.sleep(wait)
+            await self._pause(wait)
             state = RunState.of(await self._services.store.journal(self.number))
         except StoreError as store_error:
             self._end(Ending(RunStatus.RUNNING, str(store_error), store_error))
             return
+        except asyncio.CancelledError:
+            self._end(Ending(RunStatus.RUNNING, str(self._stop_reason)))
+            return
         self._stored = replace(self._stored, state=state)
         self._begin(state)
 
-    async def _fail(self, action: int, error: Exception) -> None:
+    async def _pause(self, seconds: float) -> None:
+        """Wait before an action is tried again; stopping the run ends the wait."""
+        self._pausing = asyncio.current_task()
+        try:
+            await self._services.clock.sleep(seconds)
+        finally:
+            self._pausing = None
+
+    async def _fail(self, action: int, error: BaseException) -> None:
         logger.warning("run %s failed: %r", self.run_id, error, exc_info=error)
         reason = f"{type(error).__name__}: {error}"
-        payload = self._services.codec.encode_failure(
-            error, f"the failure of run {self.run_id}"
-        )
-        entry = RunFailed(action, payload, self._services.clock.now())
+        entry = RunFailed(action, self._failure(error), self._services.clock.now())
         await self._end_by(entry, Ending(RunStatus.FAILED, reason, error))
+
+    def _failure(self, error: BaseException) -> Payload:
+        codec, what = self._services.codec, f"the failure of run {self.run_id}"
+        try:
+            return codec.encode_failure(error, what)
+        except SerializationError:
+            # Whatever the limit, there is room for why a run failed.
+            name = f"{type(error).__module__}:{type(error).__qualname__}"
+            return Codec().encode_failure(CallFailedError(name, str(error)[:_SHORT]), what)
 
     async def _end_by(self, entry: Entry, ending: Ending) -> None:
         store = self._services.store

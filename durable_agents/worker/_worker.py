@@ -32,6 +32,9 @@ __all__ = ["Worker", "WorkerStatistics"]
 
 logger = logging.getLogger("durable_agents")
 
+_UNWINDING_SECONDS = 1.0
+"""What cancelled tasks get to unwind in, whatever the grace."""
+
 
 class WorkerStatistics(msgspec.Struct, frozen=True, kw_only=True):
     """What a worker is doing at this moment."""
@@ -270,7 +273,7 @@ class Worker:
         self._dispatcher.stop("the worker stopped; the run goes on with the next one")
         tasks = self._dispatcher.tasks
         if tasks:
-            _, stubborn = await asyncio.wait(tasks, timeout=grace or None)
+            _, stubborn = await asyncio.wait(tasks, timeout=max(grace, _UNWINDING_SECONDS))
             for task in stubborn:
                 logger.warning(
                     "%s ignores its cancellation and is left behind", task.get_name()
@@ -285,7 +288,7 @@ class Worker:
 
 
 def _recorded(event: Event) -> object:
-    """What of an input event is put on record: its envelope is mostly the same, and left out."""
+    """What of an input event is put on record; most envelopes are the same, and left out."""
     if type(event) is not InputEvent:
         return event
     value: object = event.input  # pyright: ignore[reportUnknownMemberType]  # of any type

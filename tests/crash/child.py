@@ -1,7 +1,7 @@
 """One life of a process: works on a store until it is done, or until it is killed.
 
-`NURSERY` is a program that starts lives quickly: it imports what they need once, and forks for
-each line it reads. A life is a process of its own all the same, and dies of a real SIGKILL.
+`main` starts lives quickly: it has imported what they need once, and forks for each of them. A
+life is a process of its own all the same, and dies of a real SIGKILL.
 """
 
 import asyncio
@@ -29,8 +29,8 @@ class Life(msgspec.Struct, frozen=True, kw_only=True):
     scenario: str
     folder: str
     """Where the store and the witness file are; what the process says goes there, too."""
-    number: int
-    """How many processes worked on the store before."""
+    number: int = 0
+    """Tells lives apart; one follows the other."""
     loop: str = "asyncio"
     after: int | None = None
     """The write that kills it; None: it lives to the end."""
@@ -105,13 +105,9 @@ def give_birth(life: Life) -> int:
         os._exit(code)
 
 
-def nursery() -> None:
-    """Read one life per line, and answer each with its exit status."""
+def main() -> None:
+    """Be a nursery: read one life per line, and answer each with its exit status."""
     decode = msgspec.json.Decoder(Life).decode
     for line in sys.stdin.buffer:
         sys.stdout.write(f"{give_birth(decode(line))}\n")
         sys.stdout.flush()
-
-
-if __name__ == "__main__":
-    nursery()

@@ -1,11 +1,10 @@
 """What a store and the witness say after a kill, and whether it is what was promised.
 
-The store is read as a file, read-only, without the engine: opening it with the engine would change
-it. Every check returns the breaches that it found, as text.
+The store is read as a file, read-only, without the engine: opening it with the engine would
+change it. Every check returns the breaches that it found, as text.
 """
 
 import sqlite3
-from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ from typing import Any, TypeAlias
 
 from durable_agents import Codec
 from durable_agents.journal import (
+    ActionStarted,
     CallAbandoned,
     CallsCleared,
     CallSettled,
@@ -45,56 +45,84 @@ class Record:
     """Entries of all runs, each with its run id, in the order of the commits."""
     outputs: list[tuple[str, Any]] = field(default_factory=list)
     """Outputs of all runs, each with its run id, in the order of the commits."""
+    last_seq: int = 0
+    """Number of the newest row of the journal."""
+    settled: dict[Call, CallSettled] = field(default_factory=dict)
+    """Calls that have an outcome, in the order settled."""
+    settled_again: list[Call] = field(default_factory=list)
+    """Calls that got an outcome and then another one."""
+    given_up: set[Call] = field(default_factory=set)
+    """Calls that their action gave up, settled or not."""
+    _actions: dict[tuple[str, int], str] = field(default_factory=dict)
 
-    def settled(self) -> dict[Call, CallSettled]:
-        """Calls that have an outcome which their action did not give up, in order."""
-        settled: dict[Call, CallSettled] = {}
-        for run_id, entry in self.entries:
-            if isinstance(entry, CallSettled):
-                settled[run_id, call_id(entry)] = entry
-            elif isinstance(entry, CallAbandoned):
-                settled.pop((run_id, call_id(entry)), None)
-        return settled
+    def add(self, run_id: str, entry: Entry) -> None:
+        """Take one more entry in."""
+        self.entries.append((run_id, entry))
+        match entry:
+            case ActionStarted():
+                self._actions[run_id, entry.action] = f"{entry.event}:{entry.name}"
+            case CallSettled():
+                call = self._call(run_id, entry)
+                self.settled_again += [call] if call in self.settled else []
+                self.settled[call] = entry
+            case CallAbandoned():
+                self.given_up.add(self._call(run_id, entry))
+            case _:
+                pass
 
     def outputs_of(self, run_id: str) -> list[Any]:
         """Outputs of one run."""
         return [value for owner, value in self.outputs if owner == run_id]
 
+    def _call(self, run_id: str, entry: CallSettled | CallAbandoned) -> Call:
+        action = self._actions[run_id, entry.action]
+        return run_id, f"{action}:{place((entry.branch, entry.position))}"
 
-def read(path: Path) -> Record:
-    """All that a store file holds; nothing where it was killed before there was a schema."""
-    record = Record()
-    # No wait and no write: what a killed process left is read as it is.
+
+def read(path: Path, record: Record | None = None) -> Record:
+    """All that a store file holds; nothing where it was killed before there was a schema.
+
+    Args:
+        path: The file.
+        record: What it held earlier; only what is new is read. None: nothing.
+    """
+    record = Record() if record is None else record
     with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
-        if not connection.execute(
-            "SELECT 1 FROM sqlite_master WHERE name = 'outputs'"
-        ).fetchone():
-            return record
-        run_ids: dict[int, str] = {}
-        token = connection.execute("SELECT value FROM meta WHERE name = 'token'").fetchone()[0]
-        for run, own_id, status in connection.execute("SELECT run, id, status FROM runs"):
-            run_ids[run] = own_id or f"{token}-{run}"
-            record.statuses[run_ids[run]] = RunStatus(status)
-        rows = connection.execute("SELECT run, body FROM journal ORDER BY seq")
-        for run, body in rows:
-            record.entries += [(run_ids[run], e) for e in decode_row(run, body, str(path))]
-        rows = connection.execute("SELECT run, body FROM outputs ORDER BY position")
-        for run, body in rows:
-            payload = decode_output(run, body, str(path)).payload
-            record.outputs.append((run_ids[run], CODEC.decode(payload)))
+        if connection.execute(_HAS_SCHEMA).fetchone():
+            _read_new(connection, str(path), record)
     return record
 
 
-def call_id(entry: CallSettled | CallAbandoned) -> str:
-    """The id under which the function of a call knows it."""
-    return f"{entry.action}:{place((entry.branch, entry.position))}"
+_HAS_SCHEMA = "SELECT 1 FROM sqlite_master WHERE name = 'outputs'"
 
 
-def value_of(entry: CallSettled) -> Any:
+def _read_new(connection: sqlite3.Connection, name: str, record: Record) -> None:
+    run_ids: dict[int, str] = {}
+    token = connection.execute("SELECT value FROM meta WHERE name = 'token'").fetchone()[0]
+    for run, own_id, status in connection.execute("SELECT run, id, status FROM runs"):
+        run_ids[run] = own_id or f"{token}-{run}"
+        record.statuses[run_ids[run]] = RunStatus(status)
+    query = "SELECT seq, run, body FROM journal WHERE seq > ? ORDER BY seq"
+    for seq, run, body in connection.execute(query, (record.last_seq,)):
+        record.last_seq = seq
+        for entry in decode_row(run, body, name):
+            record.add(run_ids[run], entry)
+    query = "SELECT run, body FROM outputs ORDER BY position LIMIT -1 OFFSET ?"
+    for run, body in connection.execute(query, (len(record.outputs),)):
+        value = CODEC.decode(decode_output(run, body, name).payload)
+        record.outputs.append((run_ids[run], value))
+
+
+def value_of(entry: CallSettled) -> object:
     """What a call returned, or the first argument of what it raised."""
     if entry.failed:
         return CODEC.decode_failure(entry.payload).args[0]
     return CODEC.decode(entry.payload)
+
+
+def used_values(record: Record) -> list[object]:
+    """Values of the calls that settled and were not given up."""
+    return [value_of(e) for call, e in record.settled.items() if call not in record.given_up]
 
 
 def repeated(settled: Iterable[Call], later: Iterable[Sighting]) -> Iterator[str]:
@@ -106,18 +134,20 @@ def repeated(settled: Iterable[Call], later: Iterable[Sighting]) -> Iterator[str
 
 
 def swapped(seen: Iterable[Sighting], record: Record) -> Iterator[str]:
-    """Claim 3: a call is the same in each life, and its result is its own."""
-    spellings: defaultdict[Call, set[str]] = defaultdict(set)
-    keys: defaultdict[Call, set[str]] = defaultdict(set)
-    for sighting in seen:
-        spellings[sighting.call].add(spelt(sighting.function, *sighting.args))
-        keys[sighting.call].add(sighting.idempotency_key)
-    for call, spelling in spellings.items():
-        if len(spelling) > 1 or len(keys[call]) > 1:
-            yield f"{call} was not the same call in each life: {spelling}, {keys[call]}"
-    for call, entry in record.settled().items():
-        if spellings[call] != {value_of(entry)}:
-            yield f"{call} was {spellings[call]} and has on record {value_of(entry)}"
+    """Claim 3: a result is that of the very call that it is on record for."""
+    spellings = {s.call: spelt(s.function, *s.args) for s in seen if s.phase == "begin"}
+    for call, entry in record.settled.items():
+        if spellings.get(call) != value_of(entry):
+            yield f"{call} was {spellings.get(call)} and has on record {value_of(entry)}"
+
+
+def unlike(seen: Iterable[Sighting]) -> Iterator[str]:
+    """A call is the same call in each life, for whoever provides the effect, too."""
+    known: dict[Call, tuple[str, str]] = {}
+    for one in seen:
+        told = (spelt(one.function, *one.args), one.idempotency_key)
+        if known.setdefault(one.call, told) != told:
+            yield f"{one.call} was {known[one.call]} in one life and {told} in another"
 
 
 def disturbed(record: Record) -> Iterator[str]:
@@ -126,6 +156,8 @@ def disturbed(record: Record) -> Iterator[str]:
     for run_id, entry in record.entries:
         if isinstance(entry, unwanted):
             yield f"run {run_id}: {entry}"
+    for call in record.settled_again:
+        yield f"{call} was settled twice"
     for run_id, status in record.statuses.items():
         if status is not RunStatus.COMPLETED:
             yield f"run {run_id} is {status.name}"

@@ -18,13 +18,15 @@ ROOT = Path(__file__).parent.parent.parent
 
 
 def python(module: str, *arguments: str) -> list[str]:
-    """The command that runs a module of the tests as a program.
+    """The command that calls `main` of a module of the tests.
 
-    The checkout comes last on its path, so that it is the installed package that is tested where
-    there is one.
+    The checkout comes last on its path: where the package is installed, that one is tested.
     """
-    start = f"import runpy, sys; sys.path.append({str(ROOT)!r}); runpy.run_module({module!r}, "
-    return [sys.executable, "-c", start + "run_name='__main__', alter_sys=True)", *arguments]
+    start = (
+        f"import importlib, sys; sys.path.append({str(ROOT)!r}); "
+        f"importlib.import_module({module!r}).main(*sys.argv[1:])"
+    )
+    return [sys.executable, "-c", start, *arguments]
 
 
 class Nursery:
@@ -56,7 +58,11 @@ class Nursery:
         self._process.communicate()
 
     def live(self, life: Life) -> int:
-        """Start a process and wait for its end; returns its exit status, -9 if it was killed."""
+        """Start a process and wait for its end.
+
+        Returns:
+            Its exit status: -9 if it was killed.
+        """
         stdin, stdout = self._process.stdin, self._process.stdout
         assert stdin is not None, "it was asked for"
         assert stdout is not None, "it was asked for"

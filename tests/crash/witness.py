@@ -1,8 +1,8 @@
 """The witness: a file that durable functions append to themselves, outside the engine.
 
-What the engine says of itself proves nothing. Each durable function of these tests writes a line
-before its effect and another one after it, with one `write` to a file opened with O_APPEND: the
-line is there whatever kills the process next.
+What the engine says of itself proves nothing. Each durable function of these tests writes a
+line before its effect and another one after it, each with one `write` to a file opened with
+O_APPEND: the line is there whatever kills the process next.
 """
 
 import os
@@ -19,7 +19,7 @@ from durable_agents import current_call
 FILE = "DURABLE_AGENTS_WITNESS"
 """Environment variable: path of the witness file."""
 LIFE = "DURABLE_AGENTS_LIFE"
-"""Environment variable: how many processes worked on the store before this one."""
+"""Environment variable: number of the process among those that worked on the store."""
 
 _encode = msgspec.json.Encoder().encode
 
@@ -61,7 +61,7 @@ def sightings(path: Path) -> list[Sighting]:
 
 
 def this_life() -> int:
-    """How many processes worked on the store before this one."""
+    """Number of this process among those that worked on the store."""
     return int(os.environ[LIFE])
 
 

@@ -18,7 +18,7 @@ from typing import Any
 
 import pydantic
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from durable_agents.errors import EncodeError
@@ -183,6 +183,8 @@ PLAIN = st.recursive(
 )
 
 
+@pytest.mark.slow
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(PLAIN)
 def test_the_order_of_keys_never_matters(value: Any) -> None:
     """At any depth."""

@@ -100,7 +100,7 @@ def test_a_builtin_exception_without_its_usual_arguments_comes_back(
         lambda: None.missing,  # type: ignore[attr-defined]
         lambda: int("x"),
         lambda: EMPTY["key"],
-        lambda: b"\xff".decode(),
+        b"\xff".decode,
         lambda: __import__("no_such_module"),
         [].__iter__().__next__,
         lambda: compile("a b", "file", "exec"),

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import example, given
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from durable_agents.errors import DecodeError
@@ -61,6 +61,8 @@ RECORD = st.fixed_dictionaries(
 )
 
 
+@pytest.mark.slow
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(ENCODINGS, st.binary())
 @example("plain", b"\xd4\x05\x00")
 @example("plain", b"\xa1\xff")
@@ -79,6 +81,8 @@ def test_arbitrary_bytes_give_a_value_or_a_decode_error(encoding: str, data: byt
     assert before == set(sys.modules)
 
 
+@pytest.mark.slow
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(TREE)
 def test_arbitrary_trees_give_a_value_or_a_decode_error(tree: Any) -> None:
     """Whatever tags, names and bodies are put together."""
@@ -89,6 +93,8 @@ def test_arbitrary_trees_give_a_value_or_a_decode_error(tree: Any) -> None:
     assert before == set(sys.modules)
 
 
+@pytest.mark.slow
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(RECORD, max_size=4))
 def test_arbitrary_records_give_an_exception_or_a_decode_error(records: Any) -> None:
     """Members of themselves, classes that are no exceptions, parts of the wrong type."""

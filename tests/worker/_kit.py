@@ -1,9 +1,11 @@
 """What the tests of the worker share: lives of a worker over one store, and places to end them.
 
 A restart in one process: the first worker is left while an action waits at a `Gate` that nobody
-opens, with no grace, so that nothing is recorded of it; a second worker over the same store goes
-on. No test waits for real time.
+opens, with no grace, so that nothing is recorded of it; a second worker over the same store
+goes on. No test waits for real time.
 """
+
+# ruff: noqa: ANN401 - actions take an event of any type, whether they read it or not
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine
@@ -108,7 +110,7 @@ class Calls:
         return 2 * number
 
     @durable(name="echo")
-    async def echo(self, value: Any) -> Any:  # noqa: ANN401 - any value
+    async def echo(self, value: Any) -> Any:
         """The value."""
         self.made.append(value)
         return value

@@ -1,9 +1,11 @@
-"""Races are decided on replay as they were the first time, whatever asyncio offers to run them.
+"""Races are decided on replay as they were the first time, whatever asyncio runs them with.
 
-The method: the first life runs an action whose durable functions end in a shuffled order, and is
-ended at a gate behind some of them; the next life replays it and goes on. What the action saw,
+The method: the first life runs an action whose durable functions end in a shuffled order, and
+it ends at a gate behind some of them; the next life replays it and goes on. What the action saw,
 outcome by outcome, must be the same in both, and no settled call may be executed twice.
 """
+
+# ruff: noqa: ANN401, ARG001 - actions take an event of any type, whether they read it or not
 
 import asyncio
 import gc
@@ -52,11 +54,11 @@ class Shuffled:
     """
 
     def __init__(self, seed: int) -> None:
-        self._chance = random.Random(seed)
+        self._chance = random.Random(seed)  # noqa: S311 - not a secret
         self.made: list[Any] = []
 
     @durable(name="work")
-    async def work(self, number: Any) -> Any:  # noqa: ANN401 - any value
+    async def work(self, number: Any) -> Any:
         """The number, after some passes of the loop."""
         await passes(self._chance.randrange(60))
         self.made.append(number)
@@ -66,7 +68,7 @@ class Shuffled:
 async def same_in_each_life(
     store: Store, seed: int, race: Callable[[RunnerContext, Shuffled, See], Any]
 ) -> None:
-    """Run a race, ending the worker after each thing it sees, and compare what each life saw."""
+    """Run a race, end the worker after some of what it sees, and compare what each life saw."""
     work = Shuffled(seed)
     lives: list[list[Any]] = []
     gates: list[Gate] = []
@@ -178,9 +180,7 @@ async def test_the_first_of_several_wins_again_and_the_losers_stay_cancelled(
 
     async def race(ctx: RunnerContext, work: Shuffled, see: See) -> None:
         for turn in range(3):
-            tasks = [
-                asyncio.ensure_future(ctx.durable(work.work, (turn, n))) for n in range(5)
-            ]
+            tasks = [asyncio.ensure_future(ctx.durable(work.work, (turn, n))) for n in range(5)]
             done, left = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             for task in left:
                 task.cancel()
@@ -283,7 +283,7 @@ async def test_an_anyio_cancel_scope_gives_a_call_up_again(store: Store) -> None
     assert slow.visits == 1
 
 
-@pytest.mark.parametrize("depth", [10, 40])
+@pytest.mark.parametrize("depth", [10])
 @pytest.mark.every_loop
 async def test_deeply_nested_gathers_decide_a_race_again(
     memory: InMemoryStore, depth: int
@@ -291,14 +291,14 @@ async def test_deeply_nested_gathers_decide_a_race_again(
     """A wake-up that travels far is waited for, too."""
 
     async def race(ctx: RunnerContext, work: Shuffled, see: See) -> None:
-        def nested(level: int, name: str) -> Any:  # noqa: ANN401 - gather in gather
+        def nested(level: int, name: str) -> Any:
             call = ctx.durable(work.work, name)
             future: Any = asyncio.ensure_future(call)
             for _ in range(level):
                 future = asyncio.gather(future)
             return future
 
-        async def after(future: Any, name: str) -> None:  # noqa: ANN401 - gather in gather
+        async def after(future: Any, name: str) -> None:
             await future
             await see(name)
             await see(await ctx.durable(work.work, f"after {name}"))
@@ -327,7 +327,9 @@ async def test_wait_for_is_one_branch_with_its_caller(memory: InMemoryStore) -> 
 
     await finish(agent_of(act), memory)
 
-    places = [(e.branch, e.position) for e in await entries(memory) if isinstance(e, CallSettled)]
+    places = [
+        (e.branch, e.position) for e in await entries(memory) if isinstance(e, CallSettled)
+    ]
     assert places == [("", 0), ("", 1), ("", 2)]
 
 
@@ -376,7 +378,9 @@ async def test_a_call_given_up_after_it_had_settled_is_given_up_again(
 
     assert await finish(agent, memory) == [[False, "CancelledError"]]
     assert calls.made == [1]
-    made = [type(e) for e in await entries(memory) if isinstance(e, CallSettled | CallAbandoned)]
+    made = [
+        type(e) for e in await entries(memory) if isinstance(e, CallSettled | CallAbandoned)
+    ]
     assert made == [CallSettled, CallAbandoned]
 
 
@@ -438,7 +442,7 @@ async def test_a_branch_that_polls_without_end_does_not_hold_up_the_others(
         is_done = False
 
         async def poll() -> None:
-            while not is_done:
+            while not is_done:  # noqa: ASYNC110 - the subject
                 await asyncio.sleep(0)
 
         poller = asyncio.ensure_future(poll())
@@ -511,17 +515,17 @@ async def test_a_replay_after_an_overtaking_keeps_the_new_order(
 
     async def act(event: Any, ctx: RunnerContext) -> None:
         seen: list[int] = []
-        released = asyncio.Event()
+        released, first_is_through = asyncio.Event(), asyncio.Event()
 
         async def one() -> None:
             if late[0]:
                 await released.wait()
             seen.append(await ctx.durable(calls.double, 1))
+            first_is_through.set()
 
         async def two() -> None:
             if not late[0]:
-                while not seen:
-                    await asyncio.sleep(0.001)
+                await first_is_through.wait()
             seen.append(await ctx.durable(calls.double, 2))
             released.set()
 
@@ -660,7 +664,7 @@ async def test_a_callback_may_not_use_the_context(memory: InMemoryStore) -> None
 
         def callback() -> None:
             try:
-                ctx.durable(calls.double, 1)
+                ctx.durable(calls.double, 1)  # type: ignore[unused-coroutine]  # refused
             except OutsideActionError as error:
                 outcome.set_result(error.verb)
 

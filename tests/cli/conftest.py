@@ -1,0 +1,29 @@
+"""An environment with something to find in it, and a place for stores."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.cli._kit import install
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Path:
+    """A site-packages folder: one file was changed, another one is gone."""
+    folder = tmp_path / "site-packages"
+    files = {
+        "alpha/__init__.py": b"one = 1\n",
+        "alpha/data.txt": b"data",
+        "alpha/more.txt": b"m",
+    }
+    install(folder, "alpha", files, metadata="License-Expression: MIT")
+    install(folder, "Beta.Tools", {"beta.py": b"b = 2\n"}, metadata="License: GPL-3.0-or-later")
+    (folder / "alpha" / "data.txt").write_bytes(b"other")
+    (folder / "alpha" / "more.txt").unlink()
+    return folder
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    """Where a store may be made."""
+    return tmp_path / "audit.db"

@@ -1,0 +1,122 @@
+"""The lives of one store: processes that are killed, and one that comes to the end."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+import msgspec
+
+from tests.crash.child import RUN_ID, Life
+from tests.crash.evidence import (
+    Call,
+    Record,
+    disturbed,
+    read,
+    repeated,
+    swapped,
+    unlike,
+    used_values,
+    value_of,
+)
+from tests.crash.nursery import Nursery
+from tests.crash.scenarios import SCENARIOS, Facts
+from tests.crash.witness import sightings
+
+__all__ = ["Lives"]
+
+KILLED = -9
+
+
+class Lives:
+    """One store, worked on by one process after the other.
+
+    Args:
+        before: The life before the first one: what to run, where and how. Latencies depend on
+            its number. Its folder is made.
+        nurseries: Where they are started, in turn.
+    """
+
+    def __init__(self, before: Life, nurseries: Sequence[Nursery]) -> None:
+        Path(before.folder).mkdir(parents=True)
+        self.breaches: list[str] = []
+        """What is not as it was promised."""
+        self.life = before
+        self._nurseries = nurseries
+        self._settled: set[Call] = set()
+        self._given_up: set[Call] = set()
+
+    @property
+    def writes(self) -> int:
+        """How many writes the last life made; it was not killed."""
+        return int(msgspec.json.decode(self.life.result.read_bytes())["writes"])
+
+    def live(self, after: int | None) -> bool:
+        """One more life; returns whether it was killed, after that many writes."""
+        life = self.life = msgspec.structs.replace(
+            self.life, number=self.life.number + 1, after=after
+        )
+        status = self._nurseries[life.number % len(self._nurseries)].live(life)
+        seen = [s for s in sightings(life.witness) if s.life == life.number]
+        self.breaches += repeated(self._settled, seen)
+        if said := life.said.read_text():
+            self.breaches.append(f"life {life.number} said: {said}")
+        record = read(life.store)
+        if not SCENARIOS[life.scenario].cancels:
+            self.breaches += dropped(self._settled - self._given_up, record)
+        self._settled, self._given_up = set(record.settled), set(record.given_up)
+        if status == 0:
+            self._conclude(record)
+        elif status != KILLED:
+            self.breaches.append(f"life {life.number} ended by itself, with status {status}")
+        return status == KILLED
+
+    def _conclude(self, record: Record) -> None:
+        """The work is done: it is the work that was to be done."""
+        self.breaches += disturbed(record)
+        seen = sightings(self.life.witness)
+        self.breaches += swapped(seen, record)
+        if not SCENARIOS[self.life.scenario].is_timed:
+            self.breaches += unlike(seen)
+        self.breaches += misdecided(self.life.scenario, record)
+        told = msgspec.json.decode(self.life.result.read_bytes())["outputs"]
+        if told != record.outputs_of(RUN_ID):
+            self.breaches.append(f"told {told}, on record {record.outputs}")
+
+
+def dropped(settled: Iterable[Call], record: Record) -> Iterator[str]:
+    """What had been used before the kill is used after it."""
+    for call in settled:
+        if call in record.given_up:
+            yield f"{call} had settled before the kill, and was given up after it"
+
+
+def misdecided(name: str, record: Record) -> Iterator[str]:
+    """The outputs follow from the record: same decisions, same values, each of them once."""
+    scenario = SCENARIOS[name]
+    deciding = {
+        call: str(value_of(entry))
+        for call, entry in record.settled.items()
+        if entry.function.rpartition(":")[2] in scenario.deciding
+    }
+    facts = Facts(
+        list(deciding.values()), [deciding[c] for c in deciding if c in record.given_up]
+    )
+    outputs = record.outputs_of(RUN_ID)
+    expected = [scenario.model(list(scenario.names), facts)]
+    if expected != [scenario.shown(output) for output in outputs]:
+        yield f"with {facts} the outputs are {outputs}, expected {expected}"
+    used = {str(value) for value in used_values(record)}
+    texts = list(_texts(outputs))
+    for value in used:
+        if not any(value in text for text in texts):
+            yield f"{value} is on record, and not in the outputs {outputs}"
+    for text in texts:
+        if text not in used:
+            yield f"{text} is in the outputs, and not on record"
+
+
+def _texts(output: object) -> Iterator[str]:
+    if isinstance(output, list):
+        for part in output:
+            yield from _texts(part)
+    else:
+        yield str(output)

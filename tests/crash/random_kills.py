@@ -1,0 +1,218 @@
+"""Kill a busy process at random moments, again and again, and say what became of its work.
+
+    python -m tests.crash.random_kills --kills 200
+
+Each process is killed with SIGKILL a random time after the witness has seen it at work; the
+next one goes on with the same store. They are given as much time as makes the kills spread over
+all of the work. The exit status is 0 if nothing was repeated, lost or changed, and each kill
+hit a process that was in the middle of a run.
+"""
+
+import argparse
+import random
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from tests.crash import workload
+from tests.crash.evidence import Call, Record, disturbed, read, repeated, swapped, unlike
+from tests.crash.nursery import python
+from tests.crash.witness import Sighting, sightings
+
+__all__ = ["Report", "kill_at_random"]
+
+_POLL_SECONDS = 0.0005
+_LONGEST_PAUSE = 0.005
+_LONGEST_LIFE = 120.0
+_MOST_SHOWN = 20
+
+
+@dataclass(slots=True)
+class Report:
+    """What was done, and what came of it."""
+
+    runs: int
+    seed: int
+    kills: int = 0
+    live_kills: int = 0
+    """Kills of a process that had begun a call of a run that was not done."""
+    interrupted: int = 0
+    """Calls that had begun and not ended when their process was killed."""
+    acknowledged: int = 0
+    begun: int = 0
+    settled: int = 0
+    lost: int = 0
+    """Inputs that were acknowledged and have no outputs."""
+    repeated: int = 0
+    """Calls that began although they had settled before an earlier kill."""
+    seconds: float = 0.0
+    breaches: list[str] = field(default_factory=list)
+
+    @property
+    def is_clean(self) -> bool:
+        """Whether everything was as promised, and the kills were worth something."""
+        return not self.breaches and self.live_kills == self.kills
+
+    def __str__(self) -> str:
+        rows = {
+            "runs": self.runs,
+            "kills": self.kills,
+            "kills that hit a live run": self.live_kills,
+            "calls interrupted by a kill": self.interrupted,
+            "calls settled": self.settled,
+            "calls begun": self.begun,
+            "settled calls repeated": self.repeated,
+            "inputs acknowledged": self.acknowledged,
+            "inputs lost": self.lost,
+            "breaches of any kind": len(self.breaches),
+            "seconds": f"{self.seconds:.1f}",
+            "seed": self.seed,
+        }
+        return "\n".join(f"{name:28}{figure!s:>10}" for name, figure in rows.items())
+
+
+class _Site:
+    """A store, its witness, and the processes that come and go.
+
+    Args:
+        folder: Where everything is kept.
+        report: What is filled in.
+        loop: The kind of event loop of the processes.
+    """
+
+    def __init__(self, folder: Path, report: Report, loop: str) -> None:
+        self.report = report
+        self._folder = folder
+        self._loop = loop
+        self._chance = random.Random(report.seed)  # noqa: S311 - not a secret
+        self._lives = 0
+        self._record = Record()
+        self._settled: frozenset[Call] = frozenset()
+
+    @property
+    def calls_left(self) -> int:
+        """Calls that have not settled."""
+        all_calls = sum(workload.calls_of(number) for number in range(self.report.runs))
+        return all_calls - len(self._settled)
+
+    def live(self, kills_left: int) -> bool:
+        """One process; returns whether it was killed.
+
+        Args:
+            kills_left: How many more are to be killed, with this one; 0: it lives to its end.
+        """
+        witness = self._folder / workload.WITNESS
+        seen_before = len(sightings(witness))
+        said = self._folder / f"life-{self._lives}.txt"
+        arguments = [str(self._folder), str(self.report.runs), self._loop, str(self._lives)]
+        command = python("tests.crash.workload", *arguments)
+        with (
+            said.open("wb") as stderr,
+            subprocess.Popen(command, stderr=stderr) as process,  # noqa: S603 - our own program
+        ):
+            was_killed = kills_left > 0 and self._kill(process, witness, kills_left)
+            code = process.wait(_LONGEST_LIFE)
+        seen = sightings(witness)[seen_before:]
+        self._look(seen, was_killed=was_killed)
+        if said.stat().st_size or code not in {0, -signal.SIGKILL}:
+            self._complain(f"life {self._lives} ended with {code}: {said.read_text()}")
+        self._lives += 1
+        return was_killed
+
+    def conclude(self) -> None:
+        """All is done: compare it with what was to be done."""
+        record, report = self._record, self.report
+        seen = sightings(self._folder / workload.WITNESS)
+        report.begun = sum(s.phase == "begin" for s in seen)
+        report.settled = len(self._settled)
+        outputs: dict[str, list[object]] = {}
+        for run_id, value in record.outputs:
+            outputs.setdefault(run_id, []).append(value)
+        acknowledged = (self._folder / workload.ACKNOWLEDGED).read_text().split()
+        report.acknowledged = len(set(acknowledged))
+        report.lost = sum(run_id not in outputs for run_id in set(acknowledged))
+        self._complain(*swapped(seen, record), *unlike(seen), *disturbed(record))
+        for number in range(report.runs):
+            found, expected = (
+                outputs.get(workload.id_of(number)),
+                workload.expected_output(number),
+            )
+            if found != [expected]:
+                self._complain(f"run {number} put out {found}, expected [{expected}]")
+
+    def _kill(self, process: "subprocess.Popen[bytes]", witness: Path, kills_left: int) -> bool:
+        """Kill the process at a random moment; False if it ended first."""
+        # Half of a life's share on average: what is left over is for the last life.
+        ends = self._chance.randrange(1 + self.calls_left // kills_left)
+        offset = witness.stat().st_size if witness.exists() else 0
+        while process.poll() is None:
+            new = witness.read_bytes()[offset:] if witness.exists() else b""
+            if new and new.count(b'"end"') >= ends:
+                time.sleep(self._chance.uniform(0, _LONGEST_PAUSE))
+                process.kill()
+                return process.wait() == -signal.SIGKILL
+            time.sleep(_POLL_SECONDS)
+        return False
+
+    def _look(self, seen: list[Sighting], *, was_killed: bool) -> None:
+        """What the process did, and what it left."""
+        report = self.report
+        again = list(repeated(self._settled, seen))
+        report.repeated += len(again)
+        self._complain(*again)
+        self._record = record = read(self._folder / workload.STORE, self._record)
+        self._settled = frozenset(record.settled)
+        if was_killed:
+            report.kills += 1
+            begun = {s.call for s in seen if s.phase == "begin"}
+            report.interrupted += len(begun - {s.call for s in seen if s.phase == "end"})
+            is_open = {run_id for run_id, status in record.statuses.items() if status.is_open}
+            report.live_kills += any(run_id in is_open for run_id, _ in begun)
+
+    def _complain(self, *breaches: str) -> None:
+        self.report.breaches += breaches
+
+
+def kill_at_random(
+    folder: Path, *, runs: int = 1000, kills: int = 200, seed: int = 0, loop: str = "asyncio"
+) -> Report:
+    """Kill processes at random moments until the work is done.
+
+    Args:
+        folder: An empty folder.
+        runs: How many inputs there are.
+        kills: How many processes are killed, at most.
+        seed: Of the moments.
+        loop: The kind of event loop of the processes: `"asyncio"` or `"uvloop"`.
+    """
+    started = time.monotonic()
+    report = Report(runs=runs, seed=seed)
+    site = _Site(folder, report, loop)
+    while site.live(kills - report.kills):
+        if sys.stderr.isatty():
+            sys.stderr.write(f"\r{report.kills} of {kills} kills ")
+    site.conclude()
+    report.seconds = time.monotonic() - started
+    return report
+
+
+def main() -> int:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--kills", type=int, default=200)
+    parser.add_argument("--runs", type=int, default=1000)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--loop", choices=["asyncio", "uvloop"], default="asyncio")
+    arguments = parser.parse_args()
+    with TemporaryDirectory() as folder:
+        report = kill_at_random(Path(folder), **vars(arguments))
+    sys.stdout.write("\n".join([str(report), *report.breaches[:_MOST_SHOWN], ""]))
+    return 0 if report.is_clean and report.kills == arguments.kills else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
