@@ -32,8 +32,8 @@
     │  └─ StoreVersionError
     └─ EngineError
 
-    TerminalError, NotExecuted, ReconcilerUnavailable   raised by user code, to tell us something
-    RunAborted(BaseException)                           the runtime ends this run; not an error
+    TerminalError, NotExecuted, ReconcilerUnavailable  raised by user code, to tell us something
+    RunAborted(BaseException)                          the runtime ends this run; not an error
 
 Rule 1: fields go into `args`, text is made in `__str__`, so that each error survives pickling
 (`tests/public/test_errors.py`). Rule 2: a message says what was found, what was expected and

@@ -12,7 +12,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Generic, TypeVar
 
-from durable_agents.errors import StoreError
+from durable_agents.errors import StoreError, StoreUnavailableError
 
 __all__ = ["BadWriteError", "GroupCommit", "Queued"]
 
@@ -63,6 +63,7 @@ class GroupCommit(Generic[W]):
         self._refused: dict[int, StoreError] = {}
         self._loop = asyncio.get_running_loop()
         self._writer: asyncio.Task[None] | None = None
+        self._has_ended = False
 
     def start(self) -> None:
         """Start the writer; `close` awaits it."""
@@ -76,7 +77,7 @@ class GroupCommit(Generic[W]):
         self._closing = True
         self._wake()
         if self._writer is not None:
-            await asyncio.shield(self._writer)
+            await asyncio.wait([self._writer])
 
     def enqueue(self, number: int, write: W, body: bytes) -> asyncio.Future[Any]:
         """Queue a write; the future is done when it is durable or has failed."""
@@ -86,6 +87,8 @@ class GroupCommit(Generic[W]):
         idle = self._idle
         if idle is not None and not idle.done():
             idle.set_result(None)
+        if self._has_ended:
+            self._fail_queued()
         return future
 
     def readmit(self, number: int) -> None:
@@ -97,6 +100,18 @@ class GroupCommit(Generic[W]):
             self._idle.set_result(None)
 
     async def _write(self) -> None:
+        try:
+            await self._commit_what_queues()
+        finally:
+            # A loop that is torn down cancels the writer, too: nobody may wait for it then.
+            self._has_ended = True
+            self._fail_queued()
+
+    def _fail_queued(self) -> None:
+        batch, self._queue = self._queue, []
+        self._fail_all(batch, StoreUnavailableError(self._name, "its writer has ended"))
+
+    async def _commit_what_queues(self) -> None:
         while True:
             if not self._queue:
                 if self._closing:

@@ -137,7 +137,7 @@ class Store(Protocol):
         is `batch_of` that number. Cancelling the future takes nothing back.
 
         The future fails with StoreError; from then on every write for this run fails, until
-        `journal` has been read again.
+        `readmit` is called.
         """
         ...
 
@@ -146,6 +146,13 @@ class Store(Protocol):
 
         Raises:
             StoreDamagedError: A row fails its checksum.
+        """
+        ...
+
+    def readmit(self, number: int) -> None:
+        """Let writes of a run through again after one had failed.
+
+        For the one who has thrown away what it knew of the run and reads the journal next.
         """
         ...
 

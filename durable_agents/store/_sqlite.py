@@ -19,7 +19,7 @@ import asyncio
 import os
 import sqlite3
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, TypeVar, cast
 
@@ -98,7 +98,7 @@ class SqliteStore:
         self._queue: WriteQueue | None = None
         self._committer: _Committer | None = None
         self._reader: aiosqlite.Connection | None = None
-        self._sql = load_queries()
+        self._sql: dict[str, str] = {}
 
     def __repr__(self) -> str:
         return f"SqliteStore({str(self.path)!r}, synchronous={self.synchronous!r})"
@@ -129,6 +129,7 @@ class SqliteStore:
             self._lock.release()
 
     async def _open(self) -> StoreFacts:
+        self._sql = await asyncio.to_thread(load_queries)
         await asyncio.to_thread(make_file, self.path)
         self._committer = committer = _Committer(self.path, self.synchronous, self._sql)
         await committer.connect()
@@ -167,15 +168,14 @@ class SqliteStore:
         queue, self._queue = self._queue, None
         reader, self._reader = self._reader, None
         committer, self._committer = self._committer, None
-        try:
-            if queue is not None:
-                await queue.close()
-            if reader is not None:
-                await reader.close()
+        async with AsyncExitStack() as closing:  # the last one first, whatever fails
+            closing.callback(self._lock.release)
             if committer is not None:
-                await committer.close(mark=queue is not None)
-        finally:
-            self._lock.release()
+                closing.push_async_callback(committer.close, mark=queue is not None)
+            if reader is not None:
+                closing.push_async_callback(reader.close)
+            if queue is not None:
+                closing.push_async_callback(queue.close)
 
     def accept(self, run: NewRun) -> asyncio.Future[AcceptedRun]:
         """Take an input in; see `Store.accept`."""
@@ -187,12 +187,15 @@ class SqliteStore:
 
     async def journal(self, number: int) -> list[tuple[int, list[Entry]]]:
         """Rows of a run; see `Store.journal`."""
-        self._opened.readmit(number)
         accepted = await self._select("accepted", (number,))
         rows = await self._select("journal", (number,))
         name = str(self.path)
         bodies = [(0, body) for (body,) in accepted] + rows
         return [(seq, decode_row(number, body, name)) for seq, body in bodies]
+
+    def readmit(self, number: int) -> None:
+        """Let writes of a run through again; see `Store.readmit`."""
+        self._opened.readmit(number)
 
     async def find(self, run_id: str) -> RunRow | None:
         """The run with this id."""
@@ -281,9 +284,9 @@ class _Committer:
 
     async def connect(self) -> None:
         """Open the file, checked and migrated."""
-        self._connection = await aiosqlite.Connection(
-            lambda: connect(self._path, self._synchronous), iter_chunk_size=64
-        )
+        # Opened before aiosqlite starts its thread: one whose opening fails outlives the loop.
+        opened = await asyncio.to_thread(connect, self._path, self._synchronous)
+        self._connection = await aiosqlite.Connection(lambda: opened, iter_chunk_size=64)
 
     def start_at(self, last_seq: int, last_position: int, holds_memory: int) -> None:
         """Go on with numbering where the file ends."""

@@ -17,7 +17,7 @@ from durable_agents.journal import RunFailed, RunState, RunStatus, RunTakenOver
 from durable_agents.recovery import MAX_STARTS_WITHOUT_PROGRESS, Verdict, verdict_on
 from durable_agents.scheduler import MAX_KEPT_PER_KEY, Scheduler
 from durable_agents.store import AcceptedRun, NewRun, Write
-from durable_agents.worker._handle import Run
+from durable_agents.worker._handle import Run, RunEnd
 from durable_agents.worker._run import ActiveRun, Ending, StoredRun
 from durable_agents.worker._services import Services
 
@@ -61,11 +61,11 @@ class Dispatcher:
         self._context = copy_context()
         self._waiting: dict[int, StoredRun] = {}
         self._waiting_bytes = 0
-        self._handles: WeakValueDictionary[int, Run] = WeakValueDictionary()
+        self._ends: WeakValueDictionary[int, RunEnd] = WeakValueDictionary()
         self._drained: list[asyncio.Future[None]] = []
         self._found_up_to = 0
         self._marks_take_over = False
-        self._is_stopping = False
+        self._stopped_for: str | None = None
 
     async def find_open_runs(self, *, was_closed: bool) -> None:
         """Line up what earlier workers left unfinished, in the order of acceptance.
@@ -98,16 +98,17 @@ class Dispatcher:
         return run
 
     def handle(self, accepted: AcceptedRun) -> Run:
-        """The one handle of a run."""
-        run = self._handles.get(accepted.number)
-        if run is None:
-            run = Run(accepted, self)
-            self._handles[accepted.number] = run
-        return run
+        """A handle of a run; all handles of one run learn of the same end."""
+        end = self._ends.get(accepted.number)
+        if end is None:
+            end = self._ends[accepted.number] = RunEnd()
+            if self._stopped_for is not None:
+                end.set(Ending(RunStatus.RUNNING, self._stopped_for))
+        return Run(accepted, end, self)
 
     def dispatch(self) -> None:
         """Start what may start."""
-        if self._is_stopping:
+        if self._stopped_for is not None:
             return
         while (following := self.scheduler.next_run()) is not None:
             key, number = following
@@ -134,14 +135,14 @@ class Dispatcher:
 
     def stop(self, reason: str) -> None:
         """End every run here; nothing starts any more."""
-        self._is_stopping = True
+        self._stopped_for = reason
         for reader in self._readers:
             reader.cancel()
         for run in list(self.active.values()):
             run.stop(reason)
-        for handle in list(self._handles.values()):
-            if not handle.has_ended:
-                handle.end(Ending(RunStatus.RUNNING, reason))
+        for end in list(self._ends.values()):
+            if end.ending is None:
+                end.set(Ending(RunStatus.RUNNING, reason))
         for waiter in self._drained:
             if not waiter.done():
                 waiter.set_exception(RunError("(all)", reason))
@@ -162,7 +163,9 @@ class Dispatcher:
 
     async def read_ending(self, number: int) -> Ending | None:
         """How a run ended, as the store knows it; None while it is open."""
-        state = RunState.of(await self._services.store.journal(number))
+        return self._ending_of(RunState.of(await self._services.store.journal(number)))
+
+    def _ending_of(self, state: RunState) -> Ending | None:
         if state.status.is_open and state.status is not RunStatus.PARKED:
             return None
         error = (
@@ -213,11 +216,15 @@ class Dispatcher:
             pause = min(2 * pause, _LONGEST_PAUSE)
 
     async def _resume(self, key: str, number: int) -> None:
+        self._services.store.readmit(number)
         state = RunState.of(await self._services.store.journal(number))
         accepted = state.accepted
         assert accepted is not None, "the first row of a journal is the acceptance"
         match verdict_on(state):
             case Verdict.LEAVE:
+                # It has ended all the same, where its completion was written and not confirmed.
+                if (ending := self._ending_of(state)) is not None:
+                    self._tell(number, ending)
                 self._pass_on(key)
             case Verdict.GIVE_UP:
                 await self._give_up(number, accepted.run_id)
@@ -226,7 +233,7 @@ class Dispatcher:
                 if self._marks_take_over and number <= self._found_up_to:
                     mark = RunTakenOver(self._owner, self._services.clock.now())
                     await self._services.store.append(Write(number=number, entries=[mark]))
-                if not self._is_stopping:
+                if self._stopped_for is None:
                     run_id, at = accepted.run_id, accepted.at
                     self._start(
                         StoredRun(
@@ -271,7 +278,7 @@ class Dispatcher:
         del self.active[run.number]
         if ending.status is RunStatus.RUNNING:
             error = ending.error
-            if self._is_stopping:
+            if self._stopped_for is not None:
                 return
             if isinstance(error, StoreError) and not error.retryable:
                 self._quarantine(run.key, run.number, error)
@@ -300,9 +307,9 @@ class Dispatcher:
         await self._load(run.key, run.number)
 
     def _tell(self, number: int, ending: Ending) -> None:
-        run = self._handles.get(number)
-        if run is not None:
-            run.end(ending)
+        end = self._ends.get(number)
+        if end is not None:
+            end.set(ending)
 
     def _task_ended(self, task: asyncio.Task[Any]) -> None:
         self.tasks.discard(task)

@@ -13,7 +13,7 @@ from durable_agents.journal import RunStatus
 from durable_agents.store import AcceptedRun
 from durable_agents.worker._run import Ending
 
-__all__ = ["Run"]
+__all__ = ["Run", "RunEnd"]
 
 
 class RunReader(Protocol):
@@ -28,10 +28,39 @@ class RunReader(Protocol):
         ...
 
 
+class RunEnd:
+    """How a run ended here, for all who hold the run."""
+
+    __slots__ = ("__weakref__", "_waiter", "ending")
+
+    def __init__(self) -> None:
+        self.ending: Ending | None = None
+        self._waiter: asyncio.Future[None] | None = None
+
+    def set(self, ending: Ending) -> None:
+        """Tell those who wait; the end of a run that had been parked takes its place."""
+        self.ending = ending
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    def learn(self, ending: Ending | None) -> None:
+        """What a look-up found; if the run ended meanwhile, that is known already."""
+        if self.ending is None and ending is not None:
+            self.set(ending)
+
+    async def wait(self) -> Ending:
+        """The end, as soon as there is one. Cancellation: others wait on."""
+        while self.ending is None:
+            if self._waiter is None:
+                self._waiter = asyncio.get_running_loop().create_future()
+            await asyncio.shield(self._waiter)
+        return self.ending
+
+
 class Run:
     """A run that was submitted: everything that one input causes."""
 
-    def __init__(self, accepted: AcceptedRun, reader: RunReader) -> None:
+    def __init__(self, accepted: AcceptedRun, end: RunEnd, reader: RunReader) -> None:
         self.id = accepted.run_id
         """Id of the run, unique in its store."""
         self.key = accepted.key
@@ -39,17 +68,11 @@ class Run:
         self.is_new = accepted.is_new
         """False where an earlier `submit` with the same id had been accepted."""
         self._number = accepted.number
+        self._end = end
         self._reader = reader
-        self._ending: Ending | None = None
-        self._ended: asyncio.Future[None] | None = None
 
     def __repr__(self) -> str:
         return f"<Run {self.id}>"
-
-    @property
-    def has_ended(self) -> bool:
-        """Whether it is known here how the run ended."""
-        return self._ending is not None
 
     async def result(self) -> list[Any]:
         """Outputs of the run in the order sent, once it has completed.
@@ -62,23 +85,13 @@ class Run:
             RunCancelledError: A person gave the run up.
             RunError: The worker stopped first; the run goes on with the next worker.
         """
-        if self._ending is None and not self.is_new:
-            self._ending = await self._reader.read_ending(self._number)
-        if self._ending is None:
-            if self._ended is None:
-                self._ended = asyncio.get_running_loop().create_future()
-            await asyncio.shield(self._ended)
-        ending = self._ending
-        assert ending is not None, "the future is done when the ending is known"
+        if self._end.ending is None and not self.is_new:
+            # It may have ended before anybody here held it.
+            self._end.learn(await self._reader.read_ending(self._number))
+        ending = await self._end.wait()
         if ending.status is RunStatus.COMPLETED:
             return await self._reader.read_outputs(ending, self._number)
         raise self._error(ending) from ending.error
-
-    def end(self, ending: Ending) -> None:
-        """Tell those who wait how the run ended."""
-        self._ending = ending
-        if self._ended is not None and not self._ended.done():
-            self._ended.set_result(None)
 
     def _error(self, ending: Ending) -> RunError:
         kinds = {

@@ -115,17 +115,34 @@ class Lineage:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._before: Any = None
+        self._factory = self._make_task
+        self._is_installed = False
         self._thread = threading.get_ident()
         self.current: InBranch[Any] | None = None
 
     def install(self) -> None:
         """Put the task factory on the loop, in front of the one that is there."""
         self._before = self._loop.get_task_factory()
-        self._loop.set_task_factory(self._make_task)
+        self._loop.set_task_factory(self._factory)
+        self._is_installed = True
 
     def uninstall(self) -> None:
-        """Take the task factory off the loop again."""
-        self._loop.set_task_factory(self._before)
+        """Take the task factory off the loop again.
+
+        Where another one has been put in front of it since, it stays and passes tasks on, until
+        that one, if it is of another worker, goes and takes it along.
+        """
+        self._is_installed = False
+        if self._loop.get_task_factory() is not self._factory:
+            return
+        self._loop.set_task_factory(self.still_wanted())
+
+    def still_wanted(self) -> Any:
+        """The factory that was there before, past those of workers that have gone."""
+        if self._is_installed:
+            return self._factory
+        behind = getattr(self._before, "__self__", None)
+        return behind.still_wanted() if isinstance(behind, Lineage) else self._before
 
     def here(self) -> "InBranch[Any] | None":
         """The task of an action that makes a step now; None outside, and in other threads."""
@@ -205,8 +222,8 @@ def _within(call: Call, options: dict[str, Any]) -> dict[str, Any]:
 def _branch_of_child(parent: Branch, coroutine: Any) -> Branch:
     """The branch of a task that is being made: where asyncio makes it in a way of its own, too.
 
-    `asyncio.wait_for` of Python 3.11 makes a task, from 3.12 on it makes none. So that a journal
-    means the same on both, that task shares its parent's branch; the parent only waits meanwhile.
+    `asyncio.wait_for` of Python 3.11 makes a task, from 3.12 on it makes none. So that a
+    journal means the same on both, that task shares its parent's branch, which only waits.
 
     `asyncio.as_completed` makes its tasks in the order of a set, and so of addresses in memory;
     its own argument says in which order they were meant.
@@ -229,13 +246,9 @@ def _name_of(coroutine: object) -> str:
 
 _IS_311 = sys.version_info[:2] == (3, 11)
 _WAIT_FOR = asyncio.wait_for.__code__ if _IS_311 else None
-_HAS_ITERATOR = sys.version_info >= (3, 13)
-_AS_COMPLETED = (
-    asyncio.tasks._AsCompletedIterator.__init__.__code__  # type: ignore[attr-defined]
-    if _HAS_ITERATOR
-    else asyncio.as_completed.__code__
-)
-_ITS_ARGUMENT = "aws" if _HAS_ITERATOR else "fs"
+_ITERATOR: Any = getattr(asyncio.tasks, "_AsCompletedIterator", None)  # from 3.13 on
+_AS_COMPLETED = (asyncio.as_completed if _ITERATOR is None else _ITERATOR.__init__).__code__
+_ITS_ARGUMENT = "fs" if _ITERATOR is None else "aws"
 
 
 class InBranch(Coroutine[Any, Any, T], Generic[T]):

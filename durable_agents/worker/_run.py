@@ -359,7 +359,7 @@ class ActiveRun:
                     raise
                 # A write was refused for its data, and with it all later ones: the run may go
                 # on from what is on record, and what is on record is that it failed.
-                await store.journal(self.number)
+                store.readmit(self.number)
                 await store.append(write)
         except StoreError as error:
             self._end(Ending(RunStatus.RUNNING, str(error), error))

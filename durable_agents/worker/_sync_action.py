@@ -14,6 +14,7 @@ from typing import Any
 
 from durable_agents.errors import RunAborted
 from durable_agents.worker._lineage import Branch, Lineage
+from durable_agents.worker._threads import settle
 
 __all__ = ["action_thread_branch", "call_from_thread", "run_in_thread"]
 
@@ -38,14 +39,6 @@ async def run_in_thread(action: Callable[[], Any], branch: Branch, name: str) ->
     future: asyncio.Future[Any] = loop.create_future()
     context = copy_context()
 
-    def settle(value: Any, error: BaseException | None) -> None:
-        if future.done():
-            return
-        if error is None:
-            future.set_result(value)
-        else:
-            future.set_exception(error)
-
     def serve() -> None:
         _ACTION_THREAD.set((branch, threading.get_ident()))
         outcome: tuple[Any, BaseException | None]
@@ -54,7 +47,7 @@ async def run_in_thread(action: Callable[[], Any], branch: Branch, name: str) ->
         except BaseException as error:  # noqa: BLE001 - handed to the action run
             outcome = None, error
         try:
-            loop.call_soon_threadsafe(settle, *outcome)
+            loop.call_soon_threadsafe(settle, future, *outcome)
         except RuntimeError:
             return  # the loop is closed: nobody waits any more
 

@@ -12,7 +12,7 @@ from queue import SimpleQueue
 from threading import Thread
 from typing import Any, TypeVar
 
-__all__ = ["DaemonThreads"]
+__all__ = ["DaemonThreads", "settle"]
 
 T = TypeVar("T")
 
@@ -94,14 +94,19 @@ class DaemonThreads:
     def _end(self, job: _Job, value: Any, error: BaseException | None) -> None:
         self._busy -= 1
         job.on_end()
-        if job.future.done():
-            return
-        if error is None:
-            job.future.set_result(value)
-        elif isinstance(error, StopIteration):
-            # A future refuses it: it would end the coroutine that awaits.
-            wrapped = RuntimeError("a durable function raised StopIteration")
-            wrapped.__cause__ = error
-            job.future.set_exception(wrapped)
-        else:
-            job.future.set_exception(error)
+        settle(job.future, value, error)
+
+
+def settle(future: asyncio.Future[Any], value: Any, error: BaseException | None) -> None:
+    """Give a future what its function came to; nothing, if nobody waits any more."""
+    if future.done():
+        return
+    if error is None:
+        future.set_result(value)
+    elif isinstance(error, StopIteration):
+        # A future refuses it: it would end the coroutine that awaits.
+        wrapped = RuntimeError("a function raised StopIteration")
+        wrapped.__cause__ = error
+        future.set_exception(wrapped)
+    else:
+        future.set_exception(error)

@@ -8,7 +8,7 @@ from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from functools import partial
 from types import TracebackType
-from typing import Self
+from typing import Self, cast
 
 import msgspec
 
@@ -291,8 +291,7 @@ def _recorded(event: Event) -> object:
     """What of an input event is put on record; most envelopes are the same, and left out."""
     if type(event) is not InputEvent:
         return event
-    value: object = event.input  # pyright: ignore[reportUnknownMemberType]  # of any type
-    return value
+    return cast("InputEvent[object]", event).input
 
 
 def _check_text(name: str, text: object) -> None:
