@@ -36,8 +36,7 @@ class CrashingStore:
     Left alone, the inner store commits what has queued in one transaction; then a crash at the
     n-th write may find later ones of that transaction durable as well, as a real one may. With
     `one_by_one` it is given a write only when the one before is durable, in the order in which
-    they were submitted; then exactly n are durable. That is for a healthy inner store, since
-    writes that are held back learn late that it has failed.
+    they were submitted; then exactly n are durable.
 
     Args:
         inner: Keeps the facts.
@@ -86,17 +85,25 @@ class CrashingStore:
             await asyncio.wait([self._in_flight])
         await self._inner.close()
 
-    def accept(self, run: NewRun) -> "asyncio.Future[AcceptedRun]":
+    def accept(self, run: NewRun) -> asyncio.Future[AcceptedRun]:
         """Take an input in; see `Store.accept`."""
         return self._submit(partial(self._inner.accept, run))
 
-    def append(self, write: Write) -> "asyncio.Future[int]":
+    def append(self, write: Write) -> asyncio.Future[int]:
         """Add to a run's journal; see `Store.append`."""
         return self._submit(partial(self._inner.append, write))
 
     async def journal(self, number: int) -> list[tuple[int, list[Entry]]]:
         """Rows of a run; see `Store.journal`."""
         return await self._inner.journal(number)
+
+    def readmit(self, number: int) -> None:
+        """Let writes of a run through again after one had failed; see `Store.readmit`."""
+        if self._in_flight is None:
+            self._inner.readmit(number)
+        else:
+            # In its place: what is held back of the run belongs to what was thrown away.
+            self._held.append(partial(self._inner.readmit, number))
 
     async def find(self, run_id: str) -> RunRow | None:
         """The run with this id."""
@@ -133,7 +140,7 @@ class CrashingStore:
         """All runs by number, beginning behind `after`."""
         return await self._inner.runs(after=after, limit=limit)
 
-    def _submit(self, write: "Callable[[], asyncio.Future[T]]") -> "asyncio.Future[T]":
+    def _submit(self, write: Callable[[], asyncio.Future[T]]) -> asyncio.Future[T]:
         # A future of its own, for the inner store's wakes its waiters whatever becomes of us.
         told: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         if self.has_crashed:
@@ -144,16 +151,14 @@ class CrashingStore:
             self._held.append(partial(self._pass_on_later, write, told))
         return told
 
-    def _pass_on(
-        self, write: "Callable[[], asyncio.Future[T]]", told: "asyncio.Future[T]"
-    ) -> None:
+    def _pass_on(self, write: Callable[[], asyncio.Future[T]], told: asyncio.Future[T]) -> None:
         durable = write()
         if self._one_by_one:
             self._in_flight = durable
         durable.add_done_callback(partial(self._committed, told))
 
     def _pass_on_later(
-        self, write: "Callable[[], asyncio.Future[T]]", told: "asyncio.Future[T]"
+        self, write: Callable[[], asyncio.Future[T]], told: asyncio.Future[T]
     ) -> None:
         try:
             self._pass_on(write, told)
@@ -161,7 +166,7 @@ class CrashingStore:
             if not told.done():
                 told.set_exception(error)
 
-    def _committed(self, told: "asyncio.Future[T]", durable: "asyncio.Future[T]") -> None:
+    def _committed(self, told: asyncio.Future[T], durable: asyncio.Future[T]) -> None:
         if self.has_crashed:
             return
         if durable.exception() is None and not _was_known(durable.result()):
@@ -176,7 +181,7 @@ class CrashingStore:
             self._held.popleft()()
 
 
-def _tell(told: "asyncio.Future[T]", durable: "asyncio.Future[T]") -> None:
+def _tell(told: asyncio.Future[T], durable: asyncio.Future[T]) -> None:
     if told.done():
         return  # cancelled in the meantime, which takes nothing back
     error = durable.exception()

@@ -5,6 +5,7 @@ life is a process of its own all the same, and dies of a real SIGKILL.
 """
 
 import asyncio
+import faulthandler
 import os
 import sys
 import traceback
@@ -21,6 +22,8 @@ from tests.crash.scenarios import SCENARIOS
 RUN_ID = "the-run"
 SETTINGS = WorkerSettings(replay_order_wait=2.0, shutdown_grace_seconds=1.0)
 """A replay that gets stuck says so on record, in reasonable time."""
+LONGEST_LIFE = 60.0
+"""Seconds after which a process that hangs says where, and ends."""
 
 
 class Life(msgspec.Struct, frozen=True, kw_only=True):
@@ -82,6 +85,7 @@ def live(life: Life) -> None:
     """Be that process."""
     os.environ[witness.FILE] = str(life.witness)
     os.environ[witness.LIFE] = str(life.number)
+    faulthandler.dump_traceback_later(LONGEST_LIFE, exit=True)
     with asyncio.Runner(loop_factory=loop_factory(life.loop)) as runner:
         runner.run(work(life))
 

@@ -19,7 +19,7 @@ from tests.crash.evidence import (
 )
 from tests.crash.nursery import Nursery
 from tests.crash.scenarios import SCENARIOS, Facts
-from tests.crash.witness import sightings
+from tests.crash.witness import Sighting, sightings
 
 __all__ = ["Lives"]
 
@@ -42,12 +42,7 @@ class Lives:
         self.life = before
         self._nurseries = nurseries
         self._settled: set[Call] = set()
-        self._given_up: set[Call] = set()
-
-    @property
-    def writes(self) -> int:
-        """How many writes the last life made; it was not killed."""
-        return int(msgspec.json.decode(self.life.result.read_bytes())["writes"])
+        self._used: set[Call] = set()
 
     def live(self, after: int | None) -> bool:
         """One more life; returns whether it was killed, after that many writes."""
@@ -55,14 +50,14 @@ class Lives:
             self.life, number=self.life.number + 1, after=after
         )
         status = self._nurseries[life.number % len(self._nurseries)].live(life)
-        seen = [s for s in sightings(life.witness) if s.life == life.number]
-        self.breaches += repeated(self._settled, seen)
+        seen = sightings(life.witness)
+        self.breaches += repeated(self._settled, (s for s in seen if s.life == life.number))
         if said := life.said.read_text():
             self.breaches.append(f"life {life.number} said: {said}")
         record = read(life.store)
-        if not SCENARIOS[life.scenario].cancels:
-            self.breaches += dropped(self._settled - self._given_up, record)
-        self._settled, self._given_up = set(record.settled), set(record.given_up)
+        self.breaches += taken_back(self._used, record)
+        self._settled = set(record.settled)
+        self._used = set(used(record, seen))
         if status == 0:
             self._conclude(record)
         elif status != KILLED:
@@ -82,11 +77,19 @@ class Lives:
             self.breaches.append(f"told {told}, on record {record.outputs}")
 
 
-def dropped(settled: Iterable[Call], record: Record) -> Iterator[str]:
-    """What had been used before the kill is used after it."""
-    for call in settled:
+def used(record: Record, seen: Iterable[Sighting]) -> Iterator[Call]:
+    """Calls whose values other calls were begun with: they had been handed over."""
+    arguments = {argument for sighting in seen for argument in sighting.args}
+    for call, entry in record.settled.items():
+        if value_of(entry) in arguments and call not in record.given_up:
+            yield call
+
+
+def taken_back(handed_over: Iterable[Call], record: Record) -> Iterator[str]:
+    """What had been handed over before the kill is not given up after it."""
+    for call in handed_over:
         if call in record.given_up:
-            yield f"{call} had settled before the kill, and was given up after it"
+            yield f"{call} had been handed over before the kill, and was given up after it"
 
 
 def misdecided(name: str, record: Record) -> Iterator[str]:
@@ -104,13 +107,13 @@ def misdecided(name: str, record: Record) -> Iterator[str]:
     expected = [scenario.model(list(scenario.names), facts)]
     if expected != [scenario.shown(output) for output in outputs]:
         yield f"with {facts} the outputs are {outputs}, expected {expected}"
-    used = {str(value) for value in used_values(record)}
+    values = {str(value) for value in used_values(record)}
     texts = list(_texts(outputs))
-    for value in used:
+    for value in values:
         if not any(value in text for text in texts):
             yield f"{value} is on record, and not in the outputs {outputs}"
     for text in texts:
-        if text not in used:
+        if text not in values:
             yield f"{text} is in the outputs, and not on record"
 
 

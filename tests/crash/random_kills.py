@@ -27,7 +27,6 @@ __all__ = ["Report", "kill_at_random"]
 
 _POLL_SECONDS = 0.0005
 _LONGEST_PAUSE = 0.005
-_LONGEST_LIFE = 120.0
 _MOST_SHOWN = 20
 
 
@@ -115,7 +114,7 @@ class _Site:
             subprocess.Popen(command, stderr=stderr) as process,  # noqa: S603 - our own program
         ):
             was_killed = kills_left > 0 and self._kill(process, witness, kills_left)
-            code = process.wait(_LONGEST_LIFE)
+            code = process.wait()
         seen = sightings(witness)[seen_before:]
         self._look(seen, was_killed=was_killed)
         if said.stat().st_size or code not in {0, -signal.SIGKILL}:

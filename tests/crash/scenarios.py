@@ -18,8 +18,10 @@ from tests.crash.witness import this_life, witnessed
 Input = InputEvent[list[str]]
 Context = RunnerContext
 
-BOUND = 0.1
-"""Seconds that the racing timeouts allow; the calls under them take about as long."""
+SHORT = 0.05
+"""Seconds after which a call that hangs is given up."""
+CLOSE = 0.2
+"""Seconds after which a call that takes about as long is given up, if it is not in time."""
 LONG = 3600.0
 
 
@@ -73,7 +75,7 @@ async def refuse(name: str, value: str) -> NoReturn:
 async def near_the_bound(name: str) -> str:
     """Takes about as long as it is given: now and then it is in time."""
     with witnessed("near_the_bound", name):
-        await asyncio.sleep(BOUND + 0.001 * (chance(name) % 7 - 3))
+        await asyncio.sleep(CLOSE + 0.001 * (chance(name) % 7 - 3))
     return spelt("near_the_bound", name)
 
 
@@ -107,6 +109,17 @@ async def fan_out_in_task_group(event: Input, ctx: Context) -> None:
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(two_stages(ctx, name)) for name in event.input]
     ctx.output([task.result() for task in tasks])
+
+
+async def fan_out_of_fan_outs(event: Input, ctx: Context) -> None:
+    """Branches that start branches of their own when they have come so far."""
+
+    async def fan_out(name: str) -> list[str]:
+        value = await ctx.durable(first, name)
+        leaves = (two_stages(ctx, name + leaf) for leaf in "xy")
+        return [value, *await asyncio.gather(*leaves)]
+
+    ctx.output(await asyncio.gather(*(fan_out(name) for name in event.input)))
 
 
 async def as_they_complete(event: Input, ctx: Context) -> None:
@@ -189,8 +202,8 @@ async def timeouts(event: Input, ctx: Context) -> None:
     """Slow calls given up by `timeout` and by `wait_for`, beside quick ones that are not."""
     ctx.output(
         await asyncio.gather(
-            within(ctx, BOUND, hang, event.input[0]),
-            waited_for(ctx, BOUND, hang, event.input[1]),
+            within(ctx, SHORT, hang, event.input[0]),
+            waited_for(ctx, SHORT, hang, event.input[1]),
             within(ctx, LONG, first, event.input[2]),
             waited_for(ctx, LONG, first, event.input[3]),
         )
@@ -201,9 +214,9 @@ async def close_timeouts(event: Input, ctx: Context) -> None:
     """Timeouts that fire just before, or just after, the call would have settled."""
     ctx.output(
         await asyncio.gather(
-            within(ctx, BOUND, near_the_bound, event.input[0]),
-            waited_for(ctx, BOUND, near_the_bound, event.input[1]),
-            within(ctx, BOUND, near_the_bound, event.input[2]),
+            within(ctx, CLOSE, near_the_bound, event.input[0]),
+            waited_for(ctx, CLOSE, near_the_bound, event.input[1]),
+            within(ctx, CLOSE, near_the_bound, event.input[2]),
         )
     )
 
@@ -256,8 +269,6 @@ class Scenario:
     model: Model
     shown: Callable[[Any], object] = lambda output: output
     """The part of the output that the model speaks of."""
-    cancels: bool = False
-    """Whether a call that has settled may be given up, since another one had come first."""
     is_timed: bool = False
     """Whether the time decides. A decision whose record is not safe when the kill comes is made
     anew, perhaps another one, and another call in that place follows from it."""
@@ -275,6 +286,13 @@ class Scenario:
 def branches(names: list[str], _: Facts) -> object:
     """Whatever came first, a branch has its own results."""
     return [last_stage(name) for name in names]
+
+
+def branches_of_branches(names: list[str], _: Facts) -> object:
+    """The same, one level further down."""
+    return [
+        [spelt("first", name), *(last_stage(name + leaf) for leaf in "xy")] for name in names
+    ]
 
 
 def last_stage(name: str) -> str:
@@ -334,9 +352,10 @@ SCENARIOS = {
         Scenario(fan_out_in_gather, "abcde", ("first",), branches),
         Scenario(fan_out_in_task_group, "ab", ("first",), branches),
         Scenario(fan_out_in_task_group, "abcde", ("first",), branches),
+        Scenario(fan_out_of_fan_outs, "abc", ("first",), branches_of_branches),
         Scenario(as_they_complete, "abcd", ("first",), arrivals),
         Scenario(branches_as_they_complete, "abcd", ("first",), arrivals),
-        Scenario(losers_cancelled, "abc", ("first",), winner, cancels=True),
+        Scenario(losers_cancelled, "abc", ("first",), winner),
         Scenario(losers_kept, "abd", ("second", "second_in_thread"), winner_and_all),
         Scenario(queue_of_one_consumer, "abc", ("first",), order_of_items, items),
         Scenario(queue_of_two_consumers, "abc", ("first",), order_of_items, items),

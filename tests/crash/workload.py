@@ -6,6 +6,7 @@ its key in short-term memory. Every value says where it came from.
 """
 
 import asyncio
+import faulthandler
 import os
 import time
 from collections.abc import Iterable
@@ -21,7 +22,7 @@ from durable_agents import (
     WorkerSettings,
 )
 from tests.crash import witness
-from tests.crash.child import loop_factory
+from tests.crash.child import LONGEST_LIFE, loop_factory
 from tests.crash.scenarios import latency, spelt
 from tests.crash.witness import witnessed
 
@@ -145,6 +146,7 @@ def main(folder: str, runs: str, loop: str, life: str) -> None:
     """
     os.environ[witness.FILE] = str(Path(folder, WITNESS))
     os.environ[witness.LIFE] = life
+    faulthandler.dump_traceback_later(LONGEST_LIFE, exit=True)
     acknowledged = Path(folder, ACKNOWLEDGED)
     log = os.open(acknowledged, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
     known = set(acknowledged.read_text().split())

@@ -302,7 +302,6 @@ def test_any_nest_of_values_comes_back_with_its_types(value: Any) -> None:
 @pytest.mark.parametrize(
     ("value", "encoding"),
     [(1, "plain"), ([{"a": None}], "plain"), ((1,), "typed"), (Plain(1), "pickle")],
-    ids=str,
 )
 def test_the_simplest_exact_form_is_taken(value: Any, encoding: str) -> None:
     """Plain before typed before pickle: each is dearer and less safe than the one before."""

@@ -1,8 +1,8 @@
 """Races are decided on replay as they were the first time, whatever asyncio runs them with.
 
 The method: the first life runs an action whose durable functions end in a shuffled order, and
-it ends at a gate behind some of them; the next life replays it and goes on. What the action saw,
-outcome by outcome, must be the same in both, and no settled call may be executed twice.
+it ends at a gate behind some of them; the next life replays it and goes on. What the action
+saw, outcome by outcome, must be the same in both, and no settled call is executed twice.
 """
 
 # ruff: noqa: ANN401, ARG001 - actions take an event of any type, whether they read it or not
@@ -26,11 +26,13 @@ from durable_agents import (
     RunnerContext,
     RunParkedError,
     Store,
+    StoreUnavailableError,
     WorkerSettings,
     current_call,
     durable,
 )
 from durable_agents.journal import CallAbandoned, CallSettled, DeliveredOutOfOrder
+from durable_agents.store import Write
 from tests.worker._kit import (
     AT_ONCE,
     Calls,
@@ -44,6 +46,20 @@ from tests.worker._kit import (
 )
 
 See: TypeAlias = Callable[[object], Coroutine[Any, Any, None]]
+
+
+class HeldStore(InMemoryStore):
+    """A store whose first write is answered by the test."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.held: list[asyncio.Future[int]] | None = []
+
+    def append(self, write: Write) -> "asyncio.Future[int]":
+        if self.held is None:
+            return super().append(write)
+        self.held.append(asyncio.get_running_loop().create_future())
+        return self.held[-1]
 
 
 class Shuffled:
@@ -545,6 +561,35 @@ async def test_a_replay_after_an_overtaking_keeps_the_new_order(
     assert calls.made == [1, 2]
 
 
+async def test_an_outcome_that_is_never_asked_for_is_waited_for_once(
+    memory: InMemoryStore,
+) -> None:
+    """A call was removed from one branch: later outcomes do not each wait anew for it."""
+    calls, gate, is_removed = Calls(), Gate(), [False]
+
+    async def act(event: Any, ctx: RunnerContext) -> None:
+        async def removed() -> None:
+            if not is_removed[0]:
+                await ctx.durable(calls.double, -1)
+
+        async def kept(after: asyncio.Task[None]) -> list[int]:
+            await after
+            return [await ctx.durable(calls.double, n) for n in range(30)]
+
+        first = asyncio.ensure_future(removed())
+        ctx.output(await asyncio.gather(kept(first)))
+        await gate.wait()
+
+    agent = agent_of(act)
+    await interrupt(agent, memory, gate)
+    is_removed[0] = True
+
+    settings = WorkerSettings(shutdown_grace_seconds=0, replay_order_wait=0.2)
+    async with asyncio.timeout(1):
+        assert await finish(agent, memory, settings) == [[[2 * n for n in range(30)]]]
+    assert len(calls.made) == 31
+
+
 # --- who belongs to the action --------------------------------------------------------------
 
 
@@ -833,9 +878,10 @@ async def test_a_branch_that_goes_on_after_the_worker_stopped_does_no_harm(
     assert await finish(agent, memory) == ["done"]
 
 
+@pytest.mark.parametrize("grace", [0, 5])
 @pytest.mark.parametrize("depth", [1, 3])
 async def test_a_task_left_behind_is_cancelled_with_a_warning(
-    memory: InMemoryStore, depth: int, caplog: pytest.LogCaptureFixture
+    memory: InMemoryStore, depth: int, grace: float, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Its call is abandoned, the action completes."""
     gate = Gate()
@@ -854,12 +900,36 @@ async def test_a_task_left_behind_is_cancelled_with_a_warning(
         await gate.reached.wait()
         ctx.output("done")
 
-    settings = WorkerSettings(shutdown_grace_seconds=5)
+    settings = WorkerSettings(shutdown_grace_seconds=grace)
     assert await finish(agent_of(act), memory, settings) == ["done"]
     assert "ended before its tasks did; they are cancelled" in caplog.text
     assert "left over" in caplog.text
     assert "ignore their cancellation" not in caplog.text
     assert [e for e in await entries(memory) if isinstance(e, CallAbandoned)]
+
+
+async def test_a_call_given_up_in_the_pass_in_which_its_store_fails_is_given_up(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Both happen at once: no error is left for the loop to complain about."""
+    store, calls = HeldStore(), Calls()
+
+    async def act(event: Any, ctx: RunnerContext) -> None:
+        if store.held is None:
+            ctx.output("second start")
+            return
+        task = asyncio.ensure_future(ctx.durable(calls.double, 1))
+        while not store.held:  # noqa: ASYNC110 - there is nothing else to wait for
+            await asyncio.sleep(0)
+        held, store.held = store.held, None
+        held[0].set_exception(StoreUnavailableError("held", "the disk is away"))
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        ctx.output("first start")
+
+    async with asyncio.timeout(5):
+        await finish(agent_of(act), store)
+    assert "InvalidStateError" not in caplog.text
 
 
 async def test_a_failing_branch_fails_the_run_with_its_group(memory: InMemoryStore) -> None:

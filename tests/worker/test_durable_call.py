@@ -15,6 +15,7 @@ import pytest
 from durable_agents import (
     CallFailedError,
     CallTimeoutError,
+    Codec,
     DefinitionError,
     EncodeError,
     InDoubtError,
@@ -35,12 +36,14 @@ from durable_agents import (
     durable,
 )
 from durable_agents.journal import (
+    ActionStarted,
     CallAbandoned,
     CallBegun,
     CallRetried,
     CallsCleared,
     CallSettled,
 )
+from durable_agents.store import NewRun, Write
 from tests.worker._kit import (
     AT_ONCE,
     Calls,
@@ -229,7 +232,11 @@ async def test_what_the_reconciler_returns_is_the_result(store: Store, kind: str
         asked.append(order == "order-1")
         return f"reconciled:{order}"
 
-    reconcilers: dict[str, Callable[..., Any]] = {"async": look_up, "thread": look_up_in_thread, "arguments": look_up_order}
+    reconcilers: dict[str, Callable[..., Any]] = {
+        "async": look_up,
+        "thread": look_up_in_thread,
+        "arguments": look_up_order,
+    }
 
     @durable(reconciler=reconcilers[kind])
     async def charge(order: str) -> str:
@@ -462,6 +469,28 @@ async def test_a_divergence_parks_where_the_policy_says_so(memory: InMemoryStore
     with pytest.raises(RunParkedError, match="no longer repeats its calls"):
         await finish(agent, memory, settings)
     assert calls.made == [1]
+
+
+async def test_a_divergence_after_a_change_of_python_says_so(
+    memory: InMemoryStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The code of lambdas differs between versions: who reads the message wants to know."""
+    calls = Calls()
+
+    async def act(event: Any, ctx: RunnerContext) -> None:
+        ctx.output(await ctx.durable(calls.double, 10))
+
+    await memory.open("an older Python")
+    accepted = NewRun("tested", "key", "run", Codec().encode(1, "input"), 1.0)
+    await memory.accept(accepted)
+    started = ActionStarted(0, 0, "act", {}, "3.9", 1.0)
+    payload = Codec().encode(2, "result")
+    settled = CallSettled(0, "", 0, "double", b"1", "1", False, payload, 1, False, 1.0)
+    await memory.append(Write(number=1, entries=[started, settled]))
+    await memory.close()
+
+    assert await finish(agent_of(act), memory) == [20]
+    assert "3.9" in caplog.text
 
 
 @pytest.mark.rows("RC-04", "RV-12")

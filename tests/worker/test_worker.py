@@ -697,6 +697,24 @@ async def test_a_run_that_kills_its_worker_again_and_again_becomes_a_dead_letter
     assert len(taken) == 5
 
 
+async def test_a_dead_letter_counts_as_a_failed_run() -> None:
+    """Whoever watches the worker learns of it."""
+    store, gate = KilledStore(), Gate()
+
+    async def act(event: Any, ctx: RunnerContext) -> None:
+        await gate.wait()
+
+    agent = agent_of(act)
+    for _ in range(6):
+        async with life(agent, store) as worker:
+            await worker.submit(1, key="key", id="run")
+            await gate.reached.wait()
+            gate.reached.clear()
+    async with life(agent, store) as worker:
+        await worker.drain()
+        assert worker.statistics().failed == 1
+
+
 async def test_a_run_that_gets_on_is_never_given_up() -> None:
     """Each life settles one more call."""
     store, calls = KilledStore(), Calls()
@@ -842,6 +860,23 @@ async def test_leaving_does_not_wait_for_a_store_that_stays_away() -> None:
 
 
 # --- the worker's own life ------------------------------------------------------------------
+
+
+async def test_what_a_run_says_of_its_end_is_a_sentence(memory: InMemoryStore) -> None:
+    """Also where it has not ended."""
+    gate = Gate()
+
+    async def act(event: Any, ctx: RunnerContext) -> None:
+        await gate.wait()
+
+    async with life(agent_of(act), memory) as worker:
+        run = await worker.submit(1, id="run")
+        await gate.reached.wait()
+        await worker.stop()
+        with pytest.raises(RunError) as caught:
+            await run.result()
+    assert str(caught.value).startswith("run run")
+    assert str(caught.value).endswith("the worker stopped; the run goes on with the next one")
 
 
 async def test_a_call_that_ends_within_the_grace_is_settled(store: Store) -> None:
