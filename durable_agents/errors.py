@@ -338,6 +338,9 @@ class RunError(DurableAgentsError):
         self.run_id = run_id
         self.reason = reason
 
+    def __str__(self) -> str:
+        return f"run {self.run_id} did not complete: {self.reason}"
+
 
 class RunFailedError(RunError):
     """An action of the run failed for good; `__cause__` is its exception."""

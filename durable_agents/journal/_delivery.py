@@ -30,13 +30,14 @@ class DeliveryOrder:
         recorded: Batches that earlier starts of the action left, in order.
     """
 
-    __slots__ = ("_asked", "_batches", "_is_released", "_last_batch")
+    __slots__ = ("_asked", "_batches", "_is_released", "_last_batch", "_late")
 
     def __init__(self, recorded: Iterable[Iterable[CallKey]] = ()) -> None:
         self._batches: deque[list[CallKey]] = deque(list(b) for b in recorded)
         self._asked: set[CallKey] = set()
         self._last_batch = -1
         self._is_released = False
+        self._late: set[CallKey] = set()
 
     @property
     def is_empty(self) -> bool:
@@ -55,8 +56,9 @@ class DeliveryOrder:
     def ask_recorded(self, key: CallKey) -> None:
         """A task of the action waits for this outcome, which an earlier start left."""
         self._asked.add(key)
-        if self._is_released:
+        if self._is_released or key in self._late:
             self._batches.append([key])
+            self._last_batch = -1  # what is committed next is no part of this one
 
     def commit(self, key: CallKey, batch: int) -> None:
         """An outcome that a task waits for has become durable, in this transaction."""
@@ -64,6 +66,7 @@ class DeliveryOrder:
             self._batches[-1].append(key)
         else:
             self._batches.append([key])
+            self._last_batch = -1  # what is committed next is no part of this one
         self._last_batch = batch
 
     def withdraw(self, key: CallKey) -> None:
@@ -84,22 +87,28 @@ class DeliveryOrder:
         self._drop_empty()
         return batch
 
-    def overtake(self) -> tuple[CallKey, CallKey] | None:
-        """Give up waiting for the next outcome in order.
+    def overtake(self) -> tuple[list[CallKey], CallKey] | None:
+        """Give up waiting for outcomes that are due and are not asked for.
+
+        They are handed over when they are asked for, and nothing waits for them again.
 
         Returns:
-            The first outcome in order that has been asked for, now taken out, and the one that
-            it overtakes; None where nothing has been asked for.
+            The rest of the first batch of which something has been asked for, to be handed over
+            now, and the outcome that it overtakes; None where nothing is overtaken.
         """
-        blocked = next((k for b in self._batches for k in b if k not in self._asked), None)
-        if blocked is None:
-            return None
+        late: list[CallKey] = []
         for batch in self._batches:
-            for key in batch:
-                if key in self._asked:
-                    self.withdraw(key)
-                    return key, blocked
-        return None
+            late += [key for key in batch if key not in self._asked]
+            if not self._asked.isdisjoint(batch):
+                break
+        else:
+            return None
+        if not late:
+            return None
+        self._late.update(late)
+        for key in late:
+            self.withdraw(key)
+        return self.take(), late[0]
 
     def release(self) -> None:
         """End ordered delivery: what waits is handed over as soon as it is asked for."""

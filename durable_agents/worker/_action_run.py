@@ -34,7 +34,7 @@ from durable_agents.worker._current import CURRENT_CALL, Call
 from durable_agents.worker._delivery import Delivery
 from durable_agents.worker._durable_call import DurableCalls
 from durable_agents.worker._lineage import ActionTasks, Branch
-from durable_agents.worker._services import Services
+from durable_agents.worker._services import UNWINDING_SECONDS, Services
 from durable_agents.worker._sync_action import (
     action_thread_branch,
     call_from_thread,
@@ -190,10 +190,12 @@ class ActionRun:
             self._has_failed = True
             raise
         finally:
-            await self._end_children()
-            self._has_ended = True
-            if self._delivery is not None:
-                self._delivery.close()
+            try:
+                await self._end_children()
+            finally:
+                self._has_ended = True
+                if self._delivery is not None:
+                    self._delivery.close()
         if self._aborted is not None:
             raise RunAborted(self._aborted)
         if self._tainted is not None:
@@ -222,7 +224,7 @@ class ActionRun:
             verb = "durable_sync"
             raise OutsideActionError(verb, hint)
         call = self.calls.make(branch, fn, args, kwargs, options)
-        return call_from_thread(call, branch, self.services.lineage, self._loop)
+        return call_from_thread(call, branch, self, self._loop)
 
     def abort(self, reason: str) -> None:
         """End the action here: its tasks are cancelled, and nothing is recorded any more."""
@@ -246,6 +248,13 @@ class ActionRun:
         """Something took place and is not on record: the action must not complete."""
         if self._tainted is None:
             self._tainted = error
+
+    def explain(self, difference: str) -> str:
+        """A divergence as it is told: with a change of Python, which may be its reason."""
+        started = self._state.started
+        if started is None or started.python == PYTHON:
+            return difference
+        return f"{difference} (recorded under Python {started.python}, now {PYTHON})"
 
     def warn(self, message: str) -> None:
         """Tell people."""
@@ -357,7 +366,7 @@ class ActionRun:
             self.warn(f"it ended before its tasks did; they are cancelled: {names}")
         for task in left:
             task.cancel()
-        grace = self.services.settings.shutdown_grace_seconds
+        grace = max(self.services.settings.shutdown_grace_seconds, UNWINDING_SECONDS)
         _, stubborn = await asyncio.wait(left, timeout=grace)
         if stubborn:
             self.warn(f"{len(stubborn)} of its tasks ignore their cancellation; they are left")
@@ -368,7 +377,7 @@ class ActionRun:
         if not records:
             return
         shown = ", ".join(f"{r} at {place(r.key)}" for r in records[:5])
-        difference = f"{len(records)} recorded calls were not made: {shown}"
+        difference = self.explain(f"{len(records)} recorded calls were not made: {shown}")
         policy = self.services.settings.on_divergence
         if policy == "fail" or (policy == "protect" and any(r.guarded for r in records)):
             self.parked = str(NondeterminismError(self.run_id, difference))

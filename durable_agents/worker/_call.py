@@ -64,6 +64,10 @@ class Scope(Protocol):
         """An effect took place and is not on record: the action must not complete."""
         ...
 
+    def explain(self, difference: str) -> str:
+        """A divergence as it is told to people."""
+        ...
+
     def warn(self, message: str) -> None:
         """Tell people."""
         ...

@@ -159,7 +159,7 @@ class Delivery:
 
     def _committed(self, key: CallKey, future: asyncio.Future[int]) -> None:
         waiter = self._waiting.get(key)
-        if waiter is None or future.cancelled():
+        if waiter is None or waiter.done() or future.cancelled():
             return  # given up in the meantime
         error = future.exception()
         if error is not None:
@@ -199,7 +199,8 @@ class Delivery:
             return
         overtaking = self._order.overtake()
         if overtaking is not None:
-            key, overtaken = overtaking
-            self._on_overtaking(key, overtaken)
-            self._resolve([key])
+            batch, overtaken = overtaking
+            for key in batch:
+                self._on_overtaking(key, overtaken)
+            self._resolve(batch)
             self._look_again()

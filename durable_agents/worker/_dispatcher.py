@@ -149,8 +149,10 @@ class Dispatcher:
 
     def spawn(self, coroutine: Coroutine[Any, Any, Any], **options: Any) -> asyncio.Task[Any]:
         """Start a task of the worker; kept until it has ended."""
-        options.setdefault("context", self._context.copy())
-        task = self._loop.create_task(coroutine, **options)
+        # Each task has a context of its own, as it was when the worker was entered.
+        options["context"] = self._context.copy()
+        lineage = self._services.lineage
+        task = lineage.outside(lambda: self._loop.create_task(coroutine, **options))
         self.tasks.add(task)
         task.add_done_callback(self._task_ended)
         return task
@@ -258,6 +260,7 @@ class Dispatcher:
         await self._services.store.append(
             Write(number=number, entries=[entry], status=RunStatus.FAILED)
         )
+        self.ended_counts[RunStatus.FAILED] += 1
         self._tell(number, Ending(RunStatus.FAILED, reason, error))
 
     async def _feed(self, key: str, last: int) -> None:

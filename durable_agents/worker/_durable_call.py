@@ -150,15 +150,14 @@ class DurableCalls:
 
     def _clear(self, call: CallInProgress, diverged: Diverged) -> None:
         policy = self._services.settings.on_divergence
+        difference = self._scope.explain(diverged.difference)
         if diverged.must_park(policy):
-            self._scope.park(f"the code no longer repeats its calls: {diverged.difference}")
-        self._scope.warn(f"dropped {len(diverged.dropped)} records: {diverged.difference}")
+            self._scope.park(f"the code no longer repeats its calls: {difference}")
+        self._scope.warn(f"dropped {len(diverged.dropped)} records: {difference}")
         branch, position = call.key
         now = self._services.clock.now()
         # Enqueued before any later settlement; a crash in between finds both or neither.
-        self._scope.record(
-            CallsCleared(self._scope.number, branch, position, diverged.difference, now)
-        )
+        self._scope.record(CallsCleared(self._scope.number, branch, position, difference, now))
         self._log.clear(call.key)
         self._scope.delivery.release()
 

@@ -9,9 +9,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable, Coroutine, Mapping
-from contextvars import Context
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any
 
 from durable_agents.actions import Action
@@ -192,7 +190,7 @@ class ActiveRun:
             self._services.lineage.start(
                 self._execute(action_run),
                 action_run.root,
-                partial(self._spawn, context=Context()),
+                self._spawn,
                 f"{self.run_id} {action_run.action.name}",
             )
         else:
@@ -371,10 +369,7 @@ class ActiveRun:
         self._on_end(self, ending)
 
     def _run_task(self, coroutine: Coroutine[Any, Any, None], what: str) -> None:
-        name = f"{self.run_id} {what}"
-        self._services.lineage.outside(
-            lambda: self._spawn(coroutine, name=name, context=Context())
-        )
+        self._spawn(coroutine, name=f"{self.run_id} {what}")
 
 
 def _changed(

@@ -12,7 +12,10 @@ from durable_agents.worker._places import Places
 from durable_agents.worker._settings import WorkerSettings
 from durable_agents.worker._threads import DaemonThreads
 
-__all__ = ["Services"]
+__all__ = ["UNWINDING_SECONDS", "Services"]
+
+UNWINDING_SECONDS = 1.0
+"""What cancelled tasks get to unwind in, however short the grace is."""
 
 
 @dataclass(slots=True)

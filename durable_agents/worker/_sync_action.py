@@ -10,10 +10,11 @@ from collections.abc import Callable, Coroutine
 from concurrent.futures import CancelledError as FutureCancelledError
 from concurrent.futures import Future
 from contextvars import ContextVar, copy_context
-from typing import Any
+from typing import Any, Protocol
 
 from durable_agents.errors import RunAborted
-from durable_agents.worker._lineage import Branch, Lineage
+from durable_agents.worker._lineage import Branch
+from durable_agents.worker._services import Services
 from durable_agents.worker._threads import settle
 
 __all__ = ["action_thread_branch", "call_from_thread", "run_in_thread"]
@@ -60,10 +61,21 @@ async def run_in_thread(action: Callable[[], Any], branch: Branch, name: str) ->
         branch.tasks.live += 1
 
 
+class Caller(Protocol):
+    """What a call from a thread needs of its action run."""
+
+    services: Services
+
+    @property
+    def is_aborted(self) -> bool:
+        """Whether the run ends here by no decision of its own code."""
+        ...
+
+
 def call_from_thread(
     call: Coroutine[Any, Any, Any],
     branch: Branch,
-    lineage: Lineage,
+    caller: Caller,
     loop: asyncio.AbstractEventLoop,
 ) -> Any:
     """Make a durable call on the loop and block this thread until its outcome is on disk.
@@ -74,6 +86,11 @@ def call_from_thread(
     outcome: Future[Any] = Future()
 
     def start() -> None:
+        if caller.is_aborted:
+            call.close()
+            outcome.cancel()
+            return
+        lineage = caller.services.lineage
         task = lineage.start(call, branch, loop.create_task, "durable_sync")
         task.add_done_callback(finish)
 

@@ -24,16 +24,13 @@ from durable_agents.worker._dispatcher import Dispatcher
 from durable_agents.worker._handle import Run
 from durable_agents.worker._lineage import Lineage
 from durable_agents.worker._places import Places
-from durable_agents.worker._services import Services
+from durable_agents.worker._services import UNWINDING_SECONDS, Services
 from durable_agents.worker._settings import WorkerSettings
 from durable_agents.worker._threads import DaemonThreads
 
 __all__ = ["Worker", "WorkerStatistics"]
 
 logger = logging.getLogger("durable_agents")
-
-_UNWINDING_SECONDS = 1.0
-"""What cancelled tasks get to unwind in, whatever the grace."""
 
 
 class WorkerStatistics(msgspec.Struct, frozen=True, kw_only=True):
@@ -273,7 +270,7 @@ class Worker:
         self._dispatcher.stop("the worker stopped; the run goes on with the next one")
         tasks = self._dispatcher.tasks
         if tasks:
-            _, stubborn = await asyncio.wait(tasks, timeout=max(grace, _UNWINDING_SECONDS))
+            _, stubborn = await asyncio.wait(tasks, timeout=max(grace, UNWINDING_SECONDS))
             for task in stubborn:
                 logger.warning(
                     "%s ignores its cancellation and is left behind", task.get_name()

@@ -22,6 +22,7 @@ from durable_agents.journal import (
     RunFailed,
     RunParked,
     RunStatus,
+    batch_of,
     decode_output,
     decode_row,
     place,
@@ -49,14 +50,17 @@ class Record:
     """Number of the newest row of the journal."""
     settled: dict[Call, CallSettled] = field(default_factory=dict)
     """Calls that have an outcome, in the order settled."""
+    transactions: dict[Call, int] = field(default_factory=dict)
+    """In which transaction a call settled."""
     settled_again: list[Call] = field(default_factory=list)
     """Calls that got an outcome and then another one."""
     given_up: set[Call] = field(default_factory=set)
     """Calls that their action gave up, settled or not."""
     _actions: dict[tuple[str, int], str] = field(default_factory=dict)
 
-    def add(self, run_id: str, entry: Entry) -> None:
-        """Take one more entry in."""
+    def add(self, run_id: str, seq: int, entry: Entry) -> None:
+        """Take one more entry in, from the row of this number."""
+        self.last_seq = seq
         self.entries.append((run_id, entry))
         match entry:
             case ActionStarted():
@@ -65,6 +69,7 @@ class Record:
                 call = self._call(run_id, entry)
                 self.settled_again += [call] if call in self.settled else []
                 self.settled[call] = entry
+                self.transactions[call] = batch_of(seq)
             case CallAbandoned():
                 self.given_up.add(self._call(run_id, entry))
             case _:
@@ -104,9 +109,8 @@ def _read_new(connection: sqlite3.Connection, name: str, record: Record) -> None
         record.statuses[run_ids[run]] = RunStatus(status)
     query = "SELECT seq, run, body FROM journal WHERE seq > ? ORDER BY seq"
     for seq, run, body in connection.execute(query, (record.last_seq,)):
-        record.last_seq = seq
         for entry in decode_row(run, body, name):
-            record.add(run_ids[run], entry)
+            record.add(run_ids[run], seq, entry)
     query = "SELECT run, body FROM outputs ORDER BY position LIMIT -1 OFFSET ?"
     for run, body in connection.execute(query, (len(record.outputs),)):
         value = CODEC.decode(decode_output(run, body, name).payload)

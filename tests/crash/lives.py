@@ -100,8 +100,11 @@ def misdecided(name: str, record: Record) -> Iterator[str]:
         for call, entry in record.settled.items()
         if entry.function.rpartition(":")[2] in scenario.deciding
     }
+    first = min((record.transactions[call] for call in deciding), default=None)
     facts = Facts(
-        list(deciding.values()), [deciding[c] for c in deciding if c in record.given_up]
+        settled=list(deciding.values()),
+        at_first={deciding[c] for c in deciding if record.transactions[c] == first},
+        given_up={deciding[c] for c in deciding if c in record.given_up},
     )
     outputs = record.outputs_of(RUN_ID)
     expected = [scenario.model(list(scenario.names), facts)]

@@ -249,8 +249,10 @@ class Facts:
 
     settled: list[str]
     """Their values, in the order in which they settled."""
-    given_up: list[str]
-    """Those among the values that the action had given up before they reached it."""
+    at_first: set[str]
+    """Those that settled in the first transaction: they arrive at once."""
+    given_up: set[str]
+    """Those that the action had given up before they reached it."""
 
 
 Model = Callable[[list[str], Facts], object]
@@ -306,15 +308,17 @@ def arrivals(_: list[str], facts: Facts) -> object:
     return [spelt("second", "root", value) for value in facts.settled]
 
 
-def winner(_: list[str], facts: Facts) -> object:
-    """The one that settled first, and nobody else."""
-    return [facts.settled[:1], spelt("second", "root", facts.settled[0])]
+def winner(names: list[str], facts: Facts) -> object:
+    """Those that settled first, and nobody else."""
+    won = [value for name in names if (value := spelt("first", name)) in facts.at_first]
+    return [won, spelt("second", "root", won[0])]
 
 
 def winner_and_all(names: list[str], facts: Facts) -> object:
-    """The one that settled first won; the others arrived."""
-    won = facts.settled[0]
-    return [[won], spelt("second", "root", won), [last_stage(name) for name in names]]
+    """Those that settled first won; the others arrived."""
+    values = [last_stage(name) for name in names]
+    won = [value for value in values if value in facts.at_first]
+    return [won, spelt("second", "root", won[0]), values]
 
 
 def order_of_items(_: list[str], facts: Facts) -> object:
@@ -331,7 +335,7 @@ def given_up(names: list[str], _: Facts) -> object:
 
 def given_up_or_not(names: list[str], facts: Facts) -> object:
     """What settled was used, what did not, or too late, was replaced."""
-    used = set(facts.settled) - set(facts.given_up)
+    used = set(facts.settled) - facts.given_up
     in_time = {name: spelt("near_the_bound", name) for name in names}
     values = [
         in_time[name] if in_time[name] in used else spelt("first", f"not {name}")

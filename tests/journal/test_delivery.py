@@ -120,20 +120,41 @@ def test_an_outcome_that_is_asked_for_may_overtake_one_that_is_not() -> None:
     """Rule 5: the first in order that can be handed over, and the one it leaves behind."""
     order = asked(DeliveryOrder([[A, B], [C], [D]]), C, D)
 
-    assert (C, A) == order.overtake()
-    assert (D, A) == order.overtake()
-    assert order.overtake() is None
-
-    asked(order, A, B)
-    assert [A, B] == order.take()
+    assert ([C], A) == order.overtake()
+    assert [D] == order.take()
     assert order.is_empty
+
+
+def test_what_was_overtaken_is_handed_over_when_it_is_asked_for() -> None:
+    """And nothing waits for it a second time."""
+    order = asked(DeliveryOrder([[A, B], [C]]), C)
+    order.overtake()
+
+    asked(order, B)
+    assert [B] == order.take()
+    asked(order, A)
+    assert [A] == order.take()
+    assert order.is_empty
+
+
+def test_a_new_outcome_is_no_part_of_one_that_was_overtaken() -> None:
+    """Each is a batch of its own, though the transaction goes on."""
+    order = asked(DeliveryOrder([[A], [B]]), B)
+    order.overtake()
+    order.ask(C)
+    order.ask(D)
+    order.commit(C, 7)
+    asked(order, A)
+    order.commit(D, 7)
+
+    assert [[C], [A], [D]] == [order.take(), order.take(), order.take()]
 
 
 def test_part_of_a_batch_may_overtake_the_rest() -> None:
     """What is missing may never be asked for."""
     order = asked(DeliveryOrder([[A, B]]), B)
 
-    assert (B, A) == order.overtake()
+    assert ([B], A) == order.overtake()
 
 
 def test_nothing_is_overtaken_where_everything_has_been_asked_for() -> None:

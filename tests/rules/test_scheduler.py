@@ -135,12 +135,14 @@ class Scheduling(RuleBasedStateMachine):
         for key in sorted(self.held):
             self.held.discard(key)
             self.scheduler.release(key)
-        while not self.scheduler.is_drained:
+        self.finish_what_is_kept()
+        for _ in range(self.accepted):
             self.begin_to_read()
             for key in list(self.reads):
                 self.feed(key)
             self.finish_what_is_kept()
 
+        assert self.scheduler.is_drained
         assert not any(self.stored.values())
         assert 0 == self.scheduler.waiting_count
 
