@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from hashlib import blake2b
 
 from durable_agents.cli._environment import Installed
-from durable_agents.journal import ActionStarted, CallSettled, Entry, place
+from durable_agents.journal import ActionStarted, CallSettled, Entry, call_id
 from durable_agents.store import RunRow, Store
 
 __all__ = ["audit_of", "latest_audit", "run_id_of", "settled_calls", "unfinished_count"]
@@ -41,12 +41,13 @@ async def settled_calls(store: Store, audit: int) -> set[tuple[str, str]]:
 
 
 def _settled(rows: Sequence[tuple[int, Sequence[Entry]]]) -> Iterator[str]:
-    actions: dict[int, str] = {}
+    actions: dict[int, ActionStarted] = {}
     for entry in (entry for _, entries in rows for entry in entries):
         if isinstance(entry, ActionStarted):
-            actions[entry.action] = f"{entry.event}:{entry.name}"
+            actions[entry.action] = entry
         elif isinstance(entry, CallSettled):
-            yield f"{actions[entry.action]}:{place((entry.branch, entry.position))}"
+            started = actions[entry.action]
+            yield call_id(started.event, started.name, (entry.branch, entry.position))
 
 
 async def unfinished_count(store: Store, audit: int) -> int:

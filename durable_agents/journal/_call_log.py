@@ -46,6 +46,7 @@ __all__ = [
     "Resolution",
     "Resume",
     "Start",
+    "call_id",
     "is_cleared_by",
     "place",
     "resolution",
@@ -258,6 +259,17 @@ def place(key: CallKey) -> str:
     """Where a call stands in its action, for people: `root:0`, `root/2.0.fetch:1`."""
     branch, position = key
     return f"root{branch}:{position}"
+
+
+def call_id(event: int, action: str, key: CallKey) -> str:
+    """What a call is known by within its run, in every life: `0:charge:root:2`.
+
+    Args:
+        event: Number of the event within the run.
+        action: Name of the action that the event fired.
+        key: Branch and position of the call.
+    """
+    return f"{event}:{action}:{place(key)}"
 
 
 def is_cleared_by(key: CallKey, cleared: CallKey) -> bool:

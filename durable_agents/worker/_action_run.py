@@ -27,6 +27,7 @@ from durable_agents.journal import (
     Entry,
     MemoryUpdate,
     SentEvent,
+    call_id,
     place,
 )
 from durable_agents.memory import MemoryState
@@ -99,7 +100,6 @@ class ActionRun:
         self.run = run
         self.run_id = run.run_id
         self.number = state.number
-        self.name = f"{state.event}:{action.name}"
         self.event_number = state.event
         self.failed_attempts = state.failed_attempts
         self.trigger = trigger
@@ -122,7 +122,8 @@ class ActionRun:
         self._sensory: MemoryState | None = None
         self._delivery: Delivery | None = None
         self.log = state.call_log()
-        self.root = Branch(self.tasks, "", f"{run.run_id}/{self.name}", trigger.created_at)
+        seed = f"{run.run_id}/{state.event}:{action.name}"
+        self.root = Branch(self.tasks, "", seed, trigger.created_at)
         self.calls = DurableCalls(self, self.log, services)
 
     @property
@@ -259,6 +260,10 @@ class ActionRun:
     def warn(self, message: str) -> None:
         """Tell people."""
         logger.warning("run %s, action %s: %s", self.run_id, self.action.name, message)
+
+    def call_id(self, key: CallKey) -> str:
+        """What a call of the action is known by within the run, in every life."""
+        return call_id(self.event_number, self.action.name, key)
 
     def record(self, entry: Entry) -> asyncio.Future[int]:
         """Enqueue an entry; the first one takes the start of the action with it."""

@@ -49,8 +49,10 @@ class Scope(Protocol):
     run_id: str
     number: int
     """Number of the action run, for the journal."""
-    name: str
-    """Event and action: the same in every life of the run."""
+
+    def call_id(self, key: CallKey) -> str:
+        """What a call of the action is known by within the run, in every life."""
+        ...
 
     def record(self, entry: Entry) -> asyncio.Future[int]:
         """Enqueue an entry of the action."""
@@ -119,7 +121,7 @@ class CallInProgress:
 
     def info(self) -> CallInfo:
         """What the function is told."""
-        call_id = f"{self.scope.name}:{self.place}"
+        call_id = self.scope.call_id(self.key)
         state = blake2b(self.identity.digest, digest_size=16)
         for part in (self.scope.run_id, call_id, self.function_id):
             state.update(part.encode() + b"\0")

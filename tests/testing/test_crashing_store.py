@@ -1,10 +1,8 @@
 """The crash comes at the write that was asked for: after its commit, before its waiter."""
 
 import asyncio
-import subprocess
-import sys
-from collections.abc import Iterator
-from contextlib import suppress
+import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -19,8 +17,8 @@ from durable_agents import (
     Worker,
     WorkerSettings,
 )
-from durable_agents.errors import StoreError, StoreUnavailableError
-from durable_agents.journal import RunCancelled, RunTakenOver
+from durable_agents.errors import StoreError
+from durable_agents.journal import RunCancelled, RunTakenOver, batch_of
 from durable_agents.serialization import Codec
 from durable_agents.store import NewRun, Write
 from durable_agents.testing import CrashingStore
@@ -34,7 +32,7 @@ def mark(number: int = 1) -> Write:
     return Write(number=number, entries=[MARK])
 
 
-def write_of_text() -> Write:
+def unwritable() -> Write:
     """A row that no store can take: its text is no UTF-8."""
     return Write(number=1, entries=[RunCancelled("\udc80", 0.0)])
 
@@ -43,12 +41,6 @@ async def passes() -> None:
     """Let whatever is ready run."""
     for _ in range(20):
         await asyncio.sleep(0)
-
-
-@pytest.fixture
-def crashes() -> Iterator[list[int]]:
-    """Crashes that took place; each adds its number."""
-    return []
 
 
 def test_it_is_a_store() -> None:
@@ -110,7 +102,7 @@ async def test_one_by_one_gives_each_write_a_transaction_of_its_own() -> None:
     numbers = [await row for row in rows]
 
     assert 1 == (await accepted).number
-    assert 3 == len({number >> 20 for number in numbers})
+    assert 3 == len({batch_of(number) for number in numbers})
     assert sorted(numbers) == numbers
     await store.close()
 
@@ -159,18 +151,122 @@ async def test_a_waiter_that_gives_up_takes_nothing_back() -> None:
     await store.close()
 
 
-@pytest.mark.parametrize("one_by_one", [True, False])
-async def test_a_write_that_fails_is_told_and_not_counted(
-    one_by_one: bool, tmp_path: Path
-) -> None:
-    """Nothing became durable, so no crash comes of it."""
-    store = CrashingStore(SqliteStore(tmp_path / "s.db"), after=None, one_by_one=one_by_one)
+async def test_a_write_that_fails_is_told_and_not_counted(tmp_path: Path) -> None:
+    """Nothing became durable, so no crash comes of it; the next one waits for its turn."""
+    store = CrashingStore(SqliteStore(tmp_path / "s.db"), after=None, one_by_one=True)
+    await store.open("test")
+    accepted = store.accept(NEW)
+
+    bad, refused = store.append(mark(number=2**63)), store.append(mark(number=2**63))
+    good = store.append(mark())
+
+    assert 1 == (await accepted).number
+    for write in (bad, refused):
+        with pytest.raises(StoreError):
+            await write
+    await good
+    assert 2 == store.writes
+    await store.close()
+
+
+async def test_a_write_that_is_held_back_and_cannot_be_encoded_fails_by_itself() -> None:
+    """Passed on at once it would have raised; held back, its future tells."""
+    store = CrashingStore(InMemoryStore(), after=None, one_by_one=True)
+    await store.open("test")
+    store.accept(NEW)
+
+    bad, good = store.append(unwritable()), store.append(mark())
+
+    with pytest.raises(UnicodeEncodeError):
+        await bad
+    await good
+    await store.close()
+
+
+async def test_a_run_is_readmitted_behind_what_is_held_back_of_it(tmp_path: Path) -> None:
+    """What was thrown away must not come through under the new state."""
+    store = CrashingStore(SqliteStore(tmp_path / "s.db"), after=None, one_by_one=True)
     await store.open("test")
     await store.accept(NEW)
-    twice = Write(number=2**63, entries=[MARK])
+    bad, thrown_away = (store.append(mark(number=2**63)) for _ in range(2))
 
-    with pytest.raises(StoreError):
-        await store.append(twice)
+    store.readmit(2**63)
+    new = store.append(mark(number=2**63))
+    await asyncio.wait([bad, thrown_away, new])
 
-    assert 1 == store.writes
+    assert "a write was refused" in str(bad.exception())
+    assert str(bad.exception()) == str(thrown_away.exception())
     await store.close()
+    store.readmit(1)
+
+
+def test_by_default_a_crash_is_the_end_of_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """SIGKILL, which nothing can catch: what a real one leaves is tested in `tests/crash`."""
+    kills: list[tuple[int, int]] = []
+    monkeypatch.setattr(os, "kill", lambda *kill: kills.append(kill))
+
+    async def crash() -> None:
+        store = CrashingStore(InMemoryStore(), after=1)
+        await store.open("test")
+        store.accept(NEW)
+        await passes()
+        await store.close()
+
+    asyncio.run(crash())
+
+    assert [(os.getpid(), signal.SIGKILL)] == kills
+
+
+agent = Agent("counter", input=int)
+
+
+async def square(number: int) -> int:
+    """A durable function."""
+    return number * number
+
+
+@agent.action(InputEvent)
+async def count(event: InputEvent[int], ctx: RunnerContext) -> None:
+    """Use all that a store keeps."""
+    seen = 1 + ctx.short_term_memory.get("seen", 0, type=int)
+    ctx.short_term_memory.set("seen", seen)
+    ctx.output([seen, await ctx.durable(square, event.input)])
+
+
+async def test_a_pretended_crash_leaves_what_the_next_worker_needs() -> None:
+    """So that an agent can be tried at every entry without a process for each."""
+    inner = InMemoryStore()
+    crashed = asyncio.Event()
+    settings = WorkerSettings(shutdown_grace_seconds=0)
+    store = CrashingStore(inner, after=2, crash=crashed.set, one_by_one=True)
+    async with Worker(agent, store=store, settings=settings) as worker:
+        await worker.submit(3, key="k", id="r")
+        await crashed.wait()
+    facts = await inner.open("reader")
+    [row] = await inner.runs(after=0, limit=2)
+    await inner.close()
+
+    async with Worker(agent, store=CrashingStore(inner, after=None)) as worker:
+        outputs = await (await worker.submit(3, key="k", id="r")).result()
+
+    assert ("r", True) == (row.run_id, row.status.is_open)
+    assert facts.token == "memory"
+    assert [[1, 9]] == outputs
+
+
+async def test_what_is_read_comes_from_the_inner_store() -> None:
+    """Reading is never disturbed."""
+    inner = InMemoryStore()
+    store = CrashingStore(inner, after=None)
+    async with Worker(agent, store=store) as worker:
+        for number in (2, 3):
+            await (await worker.submit(number, key="k", id=f"r{number}")).result()
+
+        assert store.holds_memory
+        assert await inner.find("r2") == await store.find("r2")
+        assert await inner.runs(after=0, limit=9) == await store.runs(after=0, limit=9)
+        assert await inner.outputs(after=0, limit=9) == await store.outputs(after=0, limit=9)
+        assert 1 == len(await store.outputs_of(1))
+        assert {"seen"} == set(await store.memory("counter", "k"))
+        assert [] == await store.open_runs("counter", after=0, limit=9)
+        assert [] == await store.open_runs_of_key("counter", "k", after=0, limit=9)
