@@ -199,11 +199,11 @@ class CallIdentity:
         digest: bytes,
         preview: str,
     ) -> None:
-        self.spec = spec
-        self.args = args
-        self.kwargs = kwargs
-        self.digest = digest
-        self.preview = preview
+        self.spec: CallableSpec = spec
+        self.args: tuple[Any, ...] = args
+        self.kwargs: Mapping[str, Any] = kwargs
+        self.digest: bytes = digest
+        self.preview: str = preview
 
     def __str__(self) -> str:
         return f"{self.spec.function_id}({self.preview})"

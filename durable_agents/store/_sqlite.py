@@ -92,8 +92,8 @@ class SqliteStore:
         if synchronous not in {"full", "normal"}:
             msg = f"synchronous is {synchronous!r}, expected 'full' or 'normal'"
             raise ValueError(msg)
-        self.path = Path(path)
-        self.synchronous = synchronous
+        self.path: Path = Path(path)
+        self.synchronous: Literal["full", "normal"] = synchronous
         self._lock = FileLock(self.path)
         self._queue: WriteQueue | None = None
         self._committer: _Committer | None = None

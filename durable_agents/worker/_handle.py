@@ -61,11 +61,11 @@ class Run:
     """A run that was submitted: everything that one input causes."""
 
     def __init__(self, accepted: AcceptedRun, end: RunEnd, reader: RunReader) -> None:
-        self.id = accepted.run_id
+        self.id: str = accepted.run_id
         """Id of the run, unique in its store."""
-        self.key = accepted.key
+        self.key: str = accepted.key
         """What the run is ordered by."""
-        self.is_new = accepted.is_new
+        self.is_new: bool = accepted.is_new
         """False where an earlier `submit` with the same id had been accepted."""
         self._number = accepted.number
         self._end = end

@@ -580,7 +580,7 @@ async def test_plain_actions_wait_for_plain_functions_without_a_standstill(
 
 async def test_a_plain_action_is_interrupted_in_its_call(memory: InMemoryStore) -> None:
     """The thread leaves with RunAborted; the call runs again in the next life."""
-    gate, left = Gate(), list[type]()
+    gate, left, has_left = Gate(), list[type](), threading.Event()
 
     async def slow() -> str:
         await gate.wait()
@@ -591,10 +591,12 @@ async def test_a_plain_action_is_interrupted_in_its_call(memory: InMemoryStore) 
             ctx.output(ctx.durable_sync(slow))
         except BaseException as error:
             left.append(type(error))
+            has_left.set()
             raise
 
     agent = Agent("plain").add_action("act", InputEvent, act)
     await interrupt(agent, memory, gate)
 
     assert await finish(agent, memory) == ["done"]
+    assert await asyncio.to_thread(has_left.wait, 10)
     assert left == [RunAborted]
