@@ -66,7 +66,6 @@ class DeliveryOrder:
             self._batches[-1].append(key)
         else:
             self._batches.append([key])
-            self._last_batch = -1  # what is committed next is no part of this one
         self._last_batch = batch
 
     def withdraw(self, key: CallKey) -> None:

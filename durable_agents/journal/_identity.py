@@ -226,9 +226,10 @@ class CallableSpec:
     )
 
     def __init__(self, fn: Callable[..., Any], options: DurableOptions) -> None:
-        self.fn = fn
-        self.options = options
-        self.is_async = is_async(fn)
+        self.fn: Callable[..., Any] = fn
+        self.options: DurableOptions = options
+        self.is_async: bool = is_async(fn)
+        self.function_id: str
         self.function_id, instance = (
             _function_id(fn) if options.name is None else (options.name, None)
         )
@@ -238,11 +239,12 @@ class CallableSpec:
         self._names = _positional_names(self._signature)
         self._prefixes: dict[int, blake2b] = {}
         # Nothing to wait for, to look up or to write before the effect: the straight road.
-        self.is_plain = not options.is_guarded and (
+        self.is_plain: bool = not options.is_guarded and (
             options.retry is None and options.timeout is None and options.limit is None
         )
-        self.reconciler_takes_arguments = options.reconciler is not None and check_reconciler(
-            options.reconciler, fn
+        reconciler = options.reconciler
+        self.reconciler_takes_arguments: bool = reconciler is not None and check_reconciler(
+            reconciler, fn
         )
 
     def identify(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> CallIdentity:

@@ -62,9 +62,9 @@ class CrashingStore:
         if after is not None and after < 1:
             msg = f"after is {after}, expected at least 1, or None for no crash"
             raise ValueError(msg)
-        self.writes = 0
+        self.writes: int = 0
         """Writes that have become durable."""
-        self.has_crashed = False
+        self.has_crashed: bool = False
         self._inner = inner
         self._after = after
         self._crash = _kill_this_process if crash is None else crash
