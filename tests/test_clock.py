@@ -1,0 +1,23 @@
+"""The machine's clocks, as the package reads them."""
+
+from durable_agents import SystemClock
+
+YEAR_2026 = 1_767_225_600.0
+
+
+def test_now_is_wall_clock_time_in_seconds() -> None:
+    """Since 1970, and not the milliseconds that others count."""
+    assert YEAR_2026 < SystemClock().now() < 10 * YEAR_2026
+
+
+def test_monotonic_time_never_goes_backwards() -> None:
+    """Whatever is done to the wall clock."""
+    clock = SystemClock()
+    looks = [clock.monotonic() for _ in range(100)]
+
+    assert sorted(looks) == looks
+
+
+async def test_no_time_is_slept_at_once() -> None:
+    """The shortest wait that there is."""
+    await SystemClock().sleep(0)
