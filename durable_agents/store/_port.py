@@ -167,7 +167,7 @@ class Store(Protocol):
     async def open_runs_of_key(
         self, agent: str, key: str, *, after: int, limit: int
     ) -> list[RunRow]:
-        """The same for one key."""
+        """The same for one key, of those that callers gave."""
         ...
 
     @property

@@ -48,6 +48,7 @@ from durable_agents.store._sqlite_file import (
     FileLock,
     as_store_error,
     connect,
+    connect_reader,
     make_file,
     owner_text,
 )
@@ -105,7 +106,8 @@ class SqliteStore:
 
     async def open(self, owner: str) -> StoreFacts:
         """Take the file for one worker; see `Store.open`."""
-        await self._take_lock(owner)
+        text = owner_text(owner)
+        await _in_thread(lambda: self._lock.take(text), undo=lambda _: self._lock.release())
         try:
             return await self._open()
         except sqlite3.Error as error:
@@ -115,19 +117,6 @@ class SqliteStore:
             await self.close()
             raise
 
-    async def _take_lock(self, owner: str) -> None:
-        taking = asyncio.ensure_future(asyncio.to_thread(self._lock.take, owner_text(owner)))
-        try:
-            await asyncio.shield(taking)
-        except asyncio.CancelledError:
-            # The thread cannot be called back: what it takes is given back when it has it.
-            taking.add_done_callback(self._give_back)
-            raise
-
-    def _give_back(self, taking: asyncio.Future[None]) -> None:
-        if not taking.cancelled() and taking.exception() is None:
-            self._lock.release()
-
     async def _open(self) -> StoreFacts:
         self._sql = await asyncio.to_thread(load_queries)
         await asyncio.to_thread(make_file, self.path)
@@ -135,7 +124,7 @@ class SqliteStore:
         await committer.connect()
         meta, numbers = await committer.execute(self._read_facts)
         committer.start_at(*numbers[1:])
-        self._reader = await self._connect_reader()
+        self._reader = await _connected(lambda: connect_reader(self.path))
         self._queue = WriteQueue(str(self.path), meta["token"], numbers[0], committer.commit)
         return StoreFacts(meta["token"], meta["was_closed"] == "1")
 
@@ -146,11 +135,6 @@ class SqliteStore:
             raise StoreDamagedError(str(self.path), problem)
         connection.execute(self._sql["set_meta"], ("was_closed", "0"))
         return meta, connection.execute(self._sql["last_numbers"]).fetchone()
-
-    async def _connect_reader(self) -> aiosqlite.Connection:
-        reader = await aiosqlite.connect(self.path, isolation_level=None)
-        await reader.execute("PRAGMA query_only = 1")
-        return reader
 
     async def close(self) -> None:
         """Commit what has been enqueued, checkpoint, and let the file go.
@@ -284,9 +268,7 @@ class _Committer:
 
     async def connect(self) -> None:
         """Open the file, checked and migrated."""
-        # Opened before aiosqlite starts its thread: one whose opening fails outlives the loop.
-        opened = await asyncio.to_thread(connect, self._path, self._synchronous)
-        self._connection = await aiosqlite.Connection(lambda: opened, iter_chunk_size=64)
+        self._connection = await _connected(lambda: connect(self._path, self._synchronous))
 
     def start_at(self, last_seq: int, last_position: int, holds_memory: int) -> None:
         """Go on with numbering where the file ends."""
@@ -307,10 +289,12 @@ class _Committer:
 
     async def commit(self, batch: Sequence[QueuedWrite]) -> None:
         """Make a batch durable, all or nothing; see `GroupCommit`."""
+        position = self._position
         try:
             transaction = self._prepare(batch)
             known = await self._run(transaction)
         except _DATA_ERRORS as error:
+            self._position = position  # nothing of it is in the file
             raise BadWriteError(str(error)) from error
         for queued, found in known.items():
             queued.result = found
@@ -380,3 +364,27 @@ class _Committer:
         connection, self._connection = self._connection, None
         if connection is not None:
             await connection.close()
+
+
+async def _connected(open_file: Callable[[], sqlite3.Connection]) -> aiosqlite.Connection:
+    """Give a connection its thread; it is closed again if the caller is cancelled."""
+    # Opened before aiosqlite starts its thread: one whose opening fails outlives the loop.
+    opened = await _in_thread(open_file, undo=sqlite3.Connection.close)
+    try:
+        return await aiosqlite.Connection(lambda: opened, iter_chunk_size=64)
+    except BaseException:
+        opened.close()
+        raise
+
+
+async def _in_thread(function: Callable[[], T], *, undo: Callable[[T], object]) -> T:
+    """Run a function in a thread. Cancellation: when it has ended, its result is undone."""
+    running = asyncio.ensure_future(asyncio.to_thread(function))
+    try:
+        return await asyncio.shield(running)
+    except asyncio.CancelledError:
+        # The thread cannot be called back.
+        await asyncio.wait([running])
+        if not running.cancelled() and running.exception() is None:
+            await asyncio.to_thread(undo, running.result())
+        raise

@@ -17,7 +17,15 @@ from durable_agents.errors import (
 )
 from durable_agents.store.sql import load_migrations
 
-__all__ = ["FileLock", "as_store_error", "connect", "make_file", "migrate", "owner_text"]
+__all__ = [
+    "FileLock",
+    "as_store_error",
+    "connect",
+    "connect_reader",
+    "make_file",
+    "migrate",
+    "owner_text",
+]
 
 APPLICATION_ID = 0x44416773
 """Marks a file as ours in its header ("DAgs")."""
@@ -100,13 +108,8 @@ def connect(path: Path, synchronous: str) -> sqlite3.Connection:
         StoreUnavailableError: It cannot be read or written.
         StoreVersionError: It is newer than this code.
     """
-    # A file that has gone must not be made anew behind the back of who was using it.
-    uri = f"{path.absolute().as_uri()}?mode=rw"
     try:
-        # Statements are few and fixed, so that all of them stay prepared.
-        connection = sqlite3.connect(
-            uri, uri=True, isolation_level=None, check_same_thread=False, cached_statements=64
-        )
+        connection = _open(path)
     except sqlite3.Error as error:
         raise as_store_error(error, path) from error
     try:
@@ -124,6 +127,22 @@ def connect(path: Path, synchronous: str) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
+
+
+def connect_reader(path: Path) -> sqlite3.Connection:
+    """A connection that changes nothing."""
+    connection = _open(path)
+    connection.execute("PRAGMA query_only = 1")
+    return connection
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    # A file that has gone must not be made anew behind the back of who was using it.
+    uri = f"{path.absolute().as_uri()}?mode=rw"
+    # Statements are few and fixed, so that all of them stay prepared.
+    return sqlite3.connect(
+        uri, uri=True, isolation_level=None, check_same_thread=False, cached_statements=64
+    )
 
 
 def migrate(connection: sqlite3.Connection, path: Path) -> None:

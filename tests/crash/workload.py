@@ -1,8 +1,8 @@
 """A thousand runs on fifty keys, worked on by a process that is killed at any moment.
 
 Each input causes a chain of two actions. The first one makes two calls at once, one of them in
-a thread; the second one makes one to three more, one after the other, and counts the runs of
-its key in short-term memory. Every value says where it came from.
+a thread, and counts the runs of its key in short-term memory; the second one makes one to three
+more, one after the other. Every value says where it came from.
 """
 
 import asyncio
@@ -68,10 +68,11 @@ agent = Agent("workload", input=int)
 
 @agent.action(InputEvent)
 async def gather_parts(event: InputEvent[int], ctx: RunnerContext) -> Gathered:
-    """Two calls at once."""
+    """Two calls at once; one more run of this key."""
     name = str(event.input)
     parts = await asyncio.gather(ctx.durable(fetch, name), ctx.durable(fetch_in_thread, name))
-    return Gathered(number=event.input, parts=parts)
+    ctx.short_term_memory.set("runs", 1 + ctx.short_term_memory.get("runs", 0, type=int))
+    return Gathered(number=event.input, parts=list(parts))
 
 
 @agent.action(Gathered)
@@ -80,9 +81,7 @@ async def join_parts(event: Gathered, ctx: RunnerContext) -> None:
     value = event.parts[0]
     for _ in range(1 + event.number % 3):
         value = await ctx.durable(join, value, event.parts[1])
-    place = 1 + ctx.short_term_memory.get("runs", 0, type=int)
-    ctx.short_term_memory.set("runs", place)
-    ctx.output([event.number, place, value])
+    ctx.output([event.number, ctx.short_term_memory.get("runs", type=int), value])
 
 
 def key_of(number: int) -> str:

@@ -17,6 +17,7 @@ from durable_agents.journal import (
     Resolution,
     Resume,
     Start,
+    call_id,
     is_cleared_by,
     place,
     resolution,
@@ -310,3 +311,4 @@ def test_a_place_reads_as_a_path() -> None:
     """People see it in messages."""
     assert "root:0" == place(("", 0))
     assert "root/2.fetch.0:1" == place(("/2.fetch.0", 1))
+    assert "3:charge:root/2.fetch.0:1" == call_id(3, "charge", ("/2.fetch.0", 1))

@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -63,7 +64,8 @@ async def test_writes_are_counted_when_they_are_durable(one_by_one: bool) -> Non
     named = NewRun("agent", "key", "name", NEW.input, 0.0)
     await store.open("test")
 
-    writes = [store.accept(named), store.append(mark()), store.accept(named)]
+    writes: list[asyncio.Future[Any]] = [store.accept(named), store.append(mark())]
+    writes.append(store.accept(named))
     before = store.writes
     await asyncio.gather(*writes)
 
@@ -82,7 +84,7 @@ async def test_the_crash_finds_its_write_durable_and_nobody_told(one_by_one: boo
 
     store = CrashingStore(inner, after=2, crash=crash, one_by_one=one_by_one)
     await store.open("test")
-    writes: list[asyncio.Future[object]] = [store.accept(NEW), store.append(mark())]
+    writes: list[asyncio.Future[Any]] = [store.accept(NEW), store.append(mark())]
     writes.append(store.append(mark()))
     await passes()
 
@@ -128,7 +130,8 @@ async def test_closing_commits_what_is_held_back() -> None:
     inner = InMemoryStore()
     store = CrashingStore(inner, after=None, one_by_one=True)
     await store.open("test")
-    writes = [store.accept(NEW), *(store.append(mark()) for _ in range(5))]
+    writes: list[asyncio.Future[Any]] = [store.accept(NEW)]
+    writes += [store.append(mark()) for _ in range(5)]
 
     await store.close()
 
@@ -196,8 +199,8 @@ async def test_a_run_is_readmitted_behind_what_is_held_back_of_it(tmp_path: Path
 
     assert "a write was refused" in str(bad.exception())
     assert str(bad.exception()) == str(thrown_away.exception())
+    store.readmit(2**63)
     await store.close()
-    store.readmit(1)
 
 
 def test_by_default_a_crash_is_the_end_of_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -242,7 +245,7 @@ async def test_a_pretended_crash_leaves_what_the_next_worker_needs() -> None:
     async with Worker(agent, store=store, settings=settings) as worker:
         await worker.submit(3, key="k", id="r")
         await crashed.wait()
-    facts = await inner.open("reader")
+    await inner.open("reader")
     [row] = await inner.runs(after=0, limit=2)
     await inner.close()
 
@@ -250,7 +253,6 @@ async def test_a_pretended_crash_leaves_what_the_next_worker_needs() -> None:
         outputs = await (await worker.submit(3, key="k", id="r")).result()
 
     assert ("r", True) == (row.run_id, row.status.is_open)
-    assert facts.token == "memory"
     assert [[1, 9]] == outputs
 
 

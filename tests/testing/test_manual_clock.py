@@ -8,7 +8,9 @@ from durable_agents import Clock, SystemClock
 from durable_agents.testing import ManualClock
 
 
-async def asleep(clock: ManualClock, *naps: float) -> tuple[list[float], asyncio.Task[object]]:
+async def asleep(
+    clock: ManualClock, *naps: float
+) -> tuple[list[float], asyncio.Future[list[None]]]:
     """Tasks that sleep for so long; the list gets each nap when it is over."""
     woken: list[float] = []
 
