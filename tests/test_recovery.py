@@ -12,9 +12,14 @@ def left(status: RunStatus, starts: int = 0) -> RunState:
 
 @pytest.mark.parametrize("status", [RunStatus.ACCEPTED, RunStatus.RUNNING, RunStatus.WAITING])
 def test_an_open_run_goes_on(status: RunStatus) -> None:
-    """Up to the last start that it has left."""
+    """Nothing speaks against it."""
     assert Verdict.GO_ON == verdict_on(left(status))
-    assert Verdict.GO_ON == verdict_on(left(status, MAX_STARTS_WITHOUT_PROGRESS - 1))
+
+
+@pytest.mark.parametrize("starts", range(1, MAX_STARTS_WITHOUT_PROGRESS))
+def test_a_run_that_got_nowhere_goes_on_apart_from_its_like(starts: int) -> None:
+    """One of them may have killed the process; the others must not be given up for it."""
+    assert Verdict.GO_ON_APART == verdict_on(left(RunStatus.RUNNING, starts))
 
 
 def test_a_run_that_kills_its_processes_is_given_up() -> None:

@@ -123,9 +123,15 @@ class GroupCommit(Generic[W]):
             batch, self._queue = self._queue[:MAX_BATCH], self._queue[MAX_BATCH:]
             if self._refused:
                 batch = self._without_refused(batch)
-            await self._commit_or_fail(batch)
+            try:
+                await self._commit_or_fail(batch)
+            except asyncio.CancelledError:
+                self._queue[:0] = batch
+                raise
 
     async def _commit_or_fail(self, batch: Sequence[Queued[W]]) -> None:
+        if not batch:
+            return
         try:
             await self._commit(batch)
         except BadWriteError as error:

@@ -7,17 +7,24 @@ is no loop that polls and no task that only waits.
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from contextvars import copy_context
 from typing import Any
 from weakref import WeakValueDictionary
 
 from durable_agents.agent import AgentPlan
 from durable_agents.errors import RunError, RunFailedError, StoreError
-from durable_agents.journal import RunFailed, RunState, RunStatus, RunTakenOver
-from durable_agents.recovery import MAX_STARTS_WITHOUT_PROGRESS, Verdict, verdict_on
+from durable_agents.journal import RunAccepted, RunFailed, RunState, RunStatus, RunTakenOver
+from durable_agents.recovery import (
+    MAX_STARTS_WITHOUT_PROGRESS,
+    PROBATION_SECONDS,
+    Verdict,
+    verdict_on,
+)
 from durable_agents.scheduler import MAX_KEPT_PER_KEY, Scheduler
 from durable_agents.store import AcceptedRun, NewRun, Write
 from durable_agents.worker._handle import Run, RunEnd
+from durable_agents.worker._places import Places
 from durable_agents.worker._run import ActiveRun, Ending, StoredRun
 from durable_agents.worker._services import Services
 
@@ -50,6 +57,7 @@ class Dispatcher:
     ) -> None:
         self.active: dict[int, ActiveRun] = {}
         self.tasks: set[asyncio.Task[Any]] = set()
+        self._probation = Places(1)
         self._readers: set[asyncio.Task[Any]] = set()
         self.scheduler = Scheduler(services.settings.max_concurrent_runs)
         self.ended_counts = dict.fromkeys(RunStatus, 0)
@@ -197,10 +205,11 @@ class Dispatcher:
                 None,
             )
 
-    def _start(self, stored: StoredRun) -> None:
+    def _start(self, stored: StoredRun) -> ActiveRun:
         run = ActiveRun(stored, self._plan, self._services, self.spawn, self._on_end)
         self.active[stored.number] = run
         run.start()
+        return run
 
     async def _load(self, key: str, number: int) -> None:
         """Read a run from the store and start it, or leave it where it is."""
@@ -232,16 +241,44 @@ class Dispatcher:
                 await self._give_up(number, accepted.run_id)
                 self._pass_on(key)
             case Verdict.GO_ON:
-                if self._marks_take_over and number <= self._found_up_to:
-                    mark = RunTakenOver(self._owner, self._services.clock.now())
-                    await self._services.store.append(Write(number=number, entries=[mark]))
-                if self._stopped_for is None:
-                    run_id, at = accepted.run_id, accepted.at
-                    self._start(
-                        StoredRun(
-                            number, run_id, key, accepted.input, accepted.is_event, at, state
-                        )
-                    )
+                await self._take_over(number, accepted, state)
+            case Verdict.GO_ON_APART:
+                await self._take_over_apart(number, accepted, state)
+
+    async def _take_over_apart(
+        self, number: int, accepted: RunAccepted, state: RunState
+    ) -> None:
+        """Start a run under suspicion when no other one is on probation."""
+        await self._probation.take()
+        try:
+            run = await self._take_over(number, accepted, state)
+            if run is not None:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(PROBATION_SECONDS):
+                        await run.wait_for_progress()
+        finally:
+            self._probation.give_back()
+
+    async def _take_over(
+        self, number: int, accepted: RunAccepted, state: RunState
+    ) -> ActiveRun | None:
+        """Start a run where its record ends; on record itself, if its last owner died."""
+        if self._marks_take_over and number <= self._found_up_to:
+            mark = RunTakenOver(self._owner, self._services.clock.now())
+            await self._services.store.append(Write(number=number, entries=[mark]))
+        if self._stopped_for is not None:
+            return None
+        return self._start(
+            StoredRun(
+                number=number,
+                run_id=accepted.run_id,
+                key=accepted.key,
+                input=accepted.input,
+                is_event=accepted.is_event,
+                accepted_at=accepted.at,
+                state=state,
+            )
+        )
 
     def _pass_on(self, key: str) -> None:
         """The next run of the key may come."""

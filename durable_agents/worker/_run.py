@@ -92,6 +92,7 @@ class ActiveRun:
         self.number = stored.number
         self.run_id = stored.run_id
         self.key = stored.key
+        self._progress: asyncio.Event | None = None
         self._stored = stored
         self._plan = plan
         self._services = services
@@ -124,7 +125,19 @@ class ActiveRun:
 
     def write(self, entries: list[Entry]) -> asyncio.Future[int]:
         """Enqueue entries of the run."""
-        return self._services.store.append(Write(number=self.number, entries=entries))
+        future = self._services.store.append(Write(number=self.number, entries=entries))
+        if self._progress is not None:
+            future.add_done_callback(self._note_progress)
+        return future
+
+    async def wait_for_progress(self) -> None:
+        """Wait until something new is on record, or until the run has ended here."""
+        self._progress = asyncio.Event()
+        await self._progress.wait()
+
+    def _note_progress(self, future: asyncio.Future[int]) -> None:
+        if self._progress is not None and not future.cancelled() and not future.exception():
+            self._progress.set()
 
     async def _prepare(self) -> None:
         try:
@@ -366,6 +379,8 @@ class ActiveRun:
 
     def _end(self, ending: Ending) -> None:
         self._action_run = None
+        if self._progress is not None:
+            self._progress.set()
         self._on_end(self, ending)
 
     def _run_task(self, coroutine: Coroutine[Any, Any, None], what: str) -> None:

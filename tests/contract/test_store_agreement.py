@@ -121,7 +121,6 @@ class TwoStores(RuleBasedStateMachine):
         self.ask(lambda s: s.runs(after=after, limit=limit))
         self.ask(lambda s: s.open_runs(agent, after=after, limit=limit))
         self.ask(lambda s: s.open_runs_of_key(agent, key, after=after, limit=limit))
-        self.ask(lambda s: s.outputs(after=after, limit=limit))
 
     @rule(run_id=st.sampled_from(["order-1", "order-2", "", "nobody"]))
     def find(self, run_id: str) -> None:
@@ -136,7 +135,15 @@ class TwoStores(RuleBasedStateMachine):
         for agent in ("shop", "mail"):
             for key in ("k", "", "nul\0"):
                 self.ask(lambda s, agent=agent, key=key: s.memory(agent, key))
-        self.ask(lambda s: s.outputs(after=0, limit=1000))
+
+        async def outputs(store: Store) -> list[Any]:
+            """A position may be missing: that of an output that was refused."""
+            rows = await store.outputs(after=0, limit=1000)
+            positions = [row.position for row in rows]
+            assert sorted(set(positions)) == positions
+            return [(row.number, row.event) for row in rows]
+
+        self.ask(outputs)
 
     @invariant()
     def they_have_written_the_same(self) -> None:
@@ -152,7 +159,6 @@ class TwoStores(RuleBasedStateMachine):
                 return [entries for _, entries in rows]
 
             self.ask(entries)
-            self.ask(lambda s, number=number: s.outputs_of(number))
 
     def teardown(self) -> None:
         async def close(store: Store) -> None:
@@ -165,4 +171,4 @@ class TwoStores(RuleBasedStateMachine):
 
 
 TestTwoStores = TwoStores.TestCase
-TestTwoStores.settings = settings(max_examples=15, stateful_step_count=20, deadline=None)
+TestTwoStores.settings = settings(max_examples=25, stateful_step_count=20, deadline=None)

@@ -131,9 +131,9 @@ class _Site:
         outputs: dict[str, list[object]] = {}
         for run_id, value in record.outputs:
             outputs.setdefault(run_id, []).append(value)
-        acknowledged = (self._folder / workload.ACKNOWLEDGED).read_text().split()
-        report.acknowledged = len(set(acknowledged))
-        report.lost = sum(run_id not in outputs for run_id in set(acknowledged))
+        acknowledged = set(workload.acknowledged_in(self._folder))
+        report.acknowledged = len(acknowledged)
+        report.lost = len(acknowledged - outputs.keys())
         self._complain(*swapped(seen, record), *unlike(seen), *disturbed(record))
         for number in range(report.runs):
             found, expected = (

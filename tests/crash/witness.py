@@ -2,7 +2,8 @@
 
 What the engine says of itself proves nothing. Each durable function of these tests writes a
 line before its effect and another one after it, each with one `write` to a file opened with
-O_APPEND: the line is there whatever kills the process next.
+O_APPEND: the line is there whatever kills the process next. A kill in the middle of the `write`
+may leave a piece of a line; its effect had not begun, or is not known to have ended.
 """
 
 import os
@@ -57,7 +58,7 @@ def sightings(path: Path) -> list[Sighting]:
     """All that the witness has seen, in order; none where nothing has begun."""
     if not path.exists():
         return []
-    return [_decode(line) for line in path.read_bytes().splitlines()]
+    return [_decode(line) for line in path.read_bytes().splitlines() if line.endswith(b"}")]
 
 
 def this_life() -> int:
@@ -77,7 +78,8 @@ def _append(function: str, args: tuple[object, ...], phase: Literal["begin", "en
         os.getpid(),
         this_life(),
     )
-    os.write(_file(os.environ[FILE]), _encode(sighting) + b"\n")
+    # On a line of its own, even where an earlier process left a piece of one.
+    os.write(_file(os.environ[FILE]), b"\n" + _encode(sighting) + b"\n")
 
 
 @cache

@@ -29,6 +29,8 @@ from tests.crash.witness import witnessed
 STORE = "store.db"
 ACKNOWLEDGED = "acknowledged.txt"
 WITNESS = "witness.jsonl"
+_WHOLE = " acknowledged"
+"""Ends a line of the log; a kill may leave a piece of one."""
 
 KEYS = 50
 OUTSTANDING = 100
@@ -107,6 +109,12 @@ def expected_output(number: int) -> list[object]:
     return [number, 1 + number // KEYS, value]
 
 
+def acknowledged_in(folder: Path) -> list[str]:
+    """Ids of the runs whose submitters were told that they were accepted."""
+    lines = (folder / ACKNOWLEDGED).read_text().splitlines()
+    return [line.removesuffix(_WHOLE) for line in lines if line.endswith(_WHOLE)]
+
+
 async def work(store: Path, log: int, numbers: Iterable[int]) -> None:
     """Submit inputs in order, keep a log of what was acknowledged, and see all of it done.
 
@@ -120,7 +128,7 @@ async def work(store: Path, log: int, numbers: Iterable[int]) -> None:
     async def submit(number: int) -> None:
         try:
             run = await worker.submit(number, key=key_of(number), id=id_of(number))
-            os.write(log, f"{run.id}\n".encode())
+            os.write(log, f"\n{run.id}{_WHOLE}\n".encode())
             await run.result()
         finally:
             places.release()
@@ -146,9 +154,8 @@ def main(folder: str, runs: str, loop: str, life: str) -> None:
     os.environ[witness.FILE] = str(Path(folder, WITNESS))
     os.environ[witness.LIFE] = life
     faulthandler.dump_traceback_later(LONGEST_LIFE, exit=True)
-    acknowledged = Path(folder, ACKNOWLEDGED)
-    log = os.open(acknowledged, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
-    known = set(acknowledged.read_text().split())
+    log = os.open(Path(folder, ACKNOWLEDGED), os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
+    known = set(acknowledged_in(Path(folder)))
     numbers = [number for number in range(int(runs)) if id_of(number) not in known]
     with asyncio.Runner(loop_factory=loop_factory(loop)) as runner:
         runner.run(work(Path(folder, STORE), log, numbers))
