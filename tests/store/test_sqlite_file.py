@@ -185,6 +185,8 @@ async def attempt(path):
     return "open"
 
 async def main():
+    with tempfile.TemporaryDirectory() as folder:
+        await attempt(Path(folder) / "agents.db")  # imports what there is to import
     if os.geteuid() == 0:
         os.seteuid(65534)  # root may write anything, so nobody tries
     folder = Path(tempfile.mkdtemp())
@@ -217,20 +219,15 @@ def test_what_cannot_be_written_is_refused_when_it_is_opened() -> None:
     first, file, folder, other, hidden = done.stdout.splitlines()
     assert "open" == first
     assert file.startswith("StoreUnavailableError: it is read-only: change its permissions")
-    assert folder.startswith("StoreUnavailableError: it cannot be opened")
+    assert folder.startswith("StoreUnavailableError: it is read-only: change its permissions")
     assert other.startswith("StoreUnavailableError: Permission denied: ")
     assert hidden.startswith("StoreUnavailableError: Permission denied: check the path")
 
 
 async def test_a_second_owner_is_told_who_the_first_is(store: SqliteStore) -> None:
-    """Its name, its process and its machine."""
-    with pytest.raises(StoreOwnedError) as caught:
+    """Its name and its machine."""
+    with pytest.raises(StoreOwnedError, match=f"worker 1 on {os.uname().nodename}: stop that"):
         await SqliteStore(store.path).open("worker 2")
-
-    text = str(caught.value)
-    assert '"worker": "worker 1"' in text
-    assert f'"pid": {os.getpid()}' in text
-    assert f'"host": "{os.uname().nodename}"' in text
 
 
 async def test_a_link_to_the_file_leads_to_the_same_lock(store: SqliteStore) -> None:
