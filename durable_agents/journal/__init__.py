@@ -47,15 +47,8 @@ from durable_agents.journal._entries import (
     encode_cell,
     encode_row,
 )
-from durable_agents.journal._identity import (
-    CallableSpec,
-    CallIdentity,
-    DurableOptions,
-    OnInterrupt,
-    durable,
-    identify,
-    is_async,
-)
+from durable_agents.journal._identity import CallableSpec, CallIdentity, identify, is_async
+from durable_agents.journal._options import DurableOptions, OnInterrupt, durable
 from durable_agents.journal._run_state import ActionState, EventState, RunState, RunStatus
 
 __all__ = [

@@ -30,7 +30,7 @@ from typing import Literal, TypeAlias
 import msgspec
 
 from durable_agents.journal._entries import batch_of
-from durable_agents.journal._identity import DurableOptions
+from durable_agents.journal._options import DurableOptions
 from durable_agents.serialization import Payload
 
 __all__ = [

@@ -22,168 +22,28 @@ import functools
 import inspect
 import reprlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
 from hashlib import blake2b
 from types import BuiltinFunctionType, CodeType, FunctionType, MethodType
-from typing import Any, Literal, TypeAlias, TypeVar, cast
+from typing import Any, cast
 
 from durable_agents.errors import EncodeError, UnsupportedCallableError
-from durable_agents.retry import RetryPolicy
+from durable_agents.journal._options import (
+    DurableOptions,
+    check_reconciler,
+    declared_options,
+    signature_of,
+)
 from durable_agents.serialization import SCALARS, canonical_bytes
 
 __all__ = [
     "CallIdentity",
     "CallableSpec",
-    "DurableOptions",
-    "OnInterrupt",
-    "durable",
     "identify",
     "is_async",
 ]
 
-OnInterrupt: TypeAlias = Literal["rerun", "fail", "ask"]
-F = TypeVar("F", bound=Callable[..., Any])
-
 _DIGEST_BYTES = 16
 _PREVIEW_LENGTH = 120
-_OPTIONS = "__durable_options__"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DurableOptions:
-    """How a durable function wants to be called; None leaves the default."""
-
-    name: str | None = None
-    """Id of the function instead of `module:qualname`; survives renaming and moving it."""
-    retry: RetryPolicy | None = None
-    """When to try again. Default: never."""
-    timeout: float | None = None
-    """Seconds for each attempt, > 0. Default: no bound."""
-    reconciler: Callable[..., Any] | None = None
-    """Asks the outside whether an interrupted call took effect; takes the call's arguments or
-    none."""
-    on_interrupt: OnInterrupt | None = None
-    """What becomes of a call in doubt without a reconciler. Default `"rerun"`."""
-    limit: str | None = None
-    """Name of a limit in `WorkerSettings.limits`."""
-    key: str | None = None
-    """Stands for the arguments, and for a method's instance, in the digest: for those that have
-    no stable form."""
-
-    def __post_init__(self) -> None:
-        """Refuse what cannot be meant."""
-        if self.timeout is not None and not self.timeout > 0:
-            msg = f"timeout is {self.timeout!r}, expected seconds > 0 or None"
-            raise ValueError(msg)
-        if self.on_interrupt not in {None, "rerun", "fail", "ask"}:
-            msg = f"on_interrupt is {self.on_interrupt!r}, expected 'rerun', 'fail' or 'ask'"
-            raise ValueError(msg)
-        if self.reconciler is not None and not callable(self.reconciler):
-            msg = f"the reconciler must be callable, got {type(self.reconciler).__name__}"
-            raise TypeError(msg)
-
-    @property
-    def is_guarded(self) -> bool:
-        """Whether a pending record is written before the effect."""
-        return self.reconciler is not None or self.on_interrupt in {"fail", "ask"}
-
-    def merged_over(self, declared: "DurableOptions") -> "DurableOptions":
-        """These options where they are given, the declared ones elsewhere."""
-        given = {f: v for f in self.__slots__ if (v := getattr(self, f)) is not None}
-        return replace(declared, **given)
-
-
-_DEFAULT_OPTIONS = DurableOptions()
-
-
-def durable(  # noqa: PLR0913 - each is one documented option of the decorator
-    *,
-    name: str | None = None,
-    retry: RetryPolicy | None = None,
-    timeout: float | None = None,
-    reconciler: Callable[..., Any] | None = None,
-    on_interrupt: OnInterrupt | None = None,
-    limit: str | None = None,
-    key: str | None = None,
-) -> Callable[[F], F]:
-    """Declare how a function behaves when it is called through `ctx.durable`.
-
-    The function itself stays as it is: called directly, it runs without a record.
-
-    Args:
-        name: Id of the function in the journal. Default `module:qualname`.
-        retry: When a failed attempt is followed by another one. Default: never.
-        timeout: Seconds for each attempt. Default: no bound.
-        reconciler: Asks the outside whether an interrupted call took effect. Called with the
-            call's arguments or with none; returns or raises the outcome, or raises
-            `NotExecuted`.
-        on_interrupt: For a call in doubt without a reconciler: `"rerun"` (default) runs it
-            again, `"fail"` raises `InDoubtError`, `"ask"` parks the run.
-        limit: Name of a limit of the worker that each call takes a place of.
-        key: Text that stands for the arguments, and for a method's instance, in the digest.
-
-    Raises:
-        TypeError: The reconciler is not callable, or takes neither no argument nor the
-            arguments of the function.
-        ValueError: The timeout is not positive, or `on_interrupt` is none of the three.
-    """
-    options = DurableOptions(
-        name=name,
-        retry=retry,
-        timeout=timeout,
-        reconciler=reconciler,
-        on_interrupt=on_interrupt,
-        limit=limit,
-        key=key,
-    )
-
-    def declare(fn: F) -> F:
-        if reconciler is not None:
-            check_reconciler(reconciler, fn)
-        setattr(fn, _OPTIONS, options)
-        return fn
-
-    return declare
-
-
-def check_reconciler(reconciler: Callable[..., Any], fn: Callable[..., Any]) -> bool:
-    """Whether the reconciler takes the call's arguments; False where it takes none.
-
-    Raises:
-        TypeError: It takes neither.
-    """
-    wanted = _signature(reconciler)
-    if wanted is None or not wanted.parameters:
-        return wanted is None
-    offered = _signature(fn)
-    if offered is None or _accepts(wanted, offered):
-        return True
-    if all(p.default is not p.empty or p.kind in _VARIADIC for p in wanted.parameters.values()):
-        return False
-    msg = (
-        f"the reconciler {reconciler!r} takes {wanted}; it must take no argument or the "
-        f"arguments of {getattr(fn, '__qualname__', fn)}{offered}"
-    )
-    raise TypeError(msg)
-
-
-_VARIADIC = {inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD}
-
-
-def _accepts(wanted: inspect.Signature, offered: inspect.Signature) -> bool:
-    """Whether all that `offered` takes can be handed on to `wanted`."""
-    positional: list[None] = []
-    keywords: dict[str, None] = {}
-    for parameter in offered.parameters.values():
-        if parameter.kind is parameter.KEYWORD_ONLY:
-            keywords[parameter.name] = None
-        elif parameter.kind not in _VARIADIC:
-            positional.append(None)
-    try:
-        wanted.bind(*positional, **keywords)
-    except TypeError:
-        return False
-    return True
 
 
 class CallIdentity:
@@ -235,7 +95,7 @@ class CallableSpec:
         )
         is_in_digest = instance is not None and options.key is None
         self._seed = _instance_bytes(instance, self.function_id) if is_in_digest else b""
-        self._signature = _signature(fn)
+        self._signature = signature_of(fn)
         self._names = _positional_names(self._signature)
         self._prefixes: dict[int, blake2b] = {}
         # Nothing to wait for, to look up or to write before the effect: the straight road.
@@ -321,7 +181,7 @@ def identify(
     while isinstance(fn, functools.partial):
         args, kwargs = fn.args + args, {**fn.keywords, **kwargs}
         fn = fn.func
-    declared: DurableOptions = getattr(fn, _OPTIONS, _DEFAULT_OPTIONS)
+    declared = declared_options(fn)
     merged = declared if options is None else options.merged_over(declared)
     return CallableSpec(fn, merged).identify(args, kwargs)
 
@@ -329,7 +189,7 @@ def identify(
 @functools.lru_cache(maxsize=1024)
 def _described(fn: FunctionType) -> CallableSpec:
     # Only functions without a closure are kept: they live as long as their module anyway.
-    return CallableSpec(fn, getattr(fn, _OPTIONS, _DEFAULT_OPTIONS))
+    return CallableSpec(fn, declared_options(fn))
 
 
 def _function_id(fn: Callable[..., Any]) -> tuple[str, object | None]:
@@ -400,13 +260,6 @@ def is_async(fn: Callable[..., Any]) -> bool:
     return inspect.iscoroutinefunction(fn) or inspect.iscoroutinefunction(
         getattr(fn, "__call__", None)  # noqa: B004 - asks how it is called, not whether
     )
-
-
-def _signature(fn: Callable[..., Any]) -> inspect.Signature | None:
-    try:
-        return inspect.signature(fn)
-    except ValueError:
-        return None  # some builtins do not tell
 
 
 def _positional_names(signature: inspect.Signature | None) -> tuple[str, ...]:
