@@ -131,7 +131,7 @@ class InMemoryStore:
             match queued.write:
                 case Acceptance() as acceptance:
                     queued.result = self._keep_run(acceptance, queued.body)
-                case Write() as write:
+                case write:
                     queued.result = self._batch << BATCH_BITS | index
                     self._keep_entries(queued.result, write, queued.body)
 

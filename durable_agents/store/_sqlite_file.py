@@ -214,7 +214,7 @@ def make_file(path: Path) -> None:
 
     Raises:
         StoreDamagedError: It is no SQLite database.
-        StoreUnavailableError: It cannot be made, read or written.
+        StoreUnavailableError: It cannot be made or read.
     """
     try:
         with suppress(FileExistsError):
@@ -227,8 +227,6 @@ def make_file(path: Path) -> None:
     if header and header != _HEADER:
         problem = "it is not an SQLite database: take another path, or restore it from a backup"
         raise StoreDamagedError(str(path), problem)
-    if not os.access(path, os.W_OK):
-        raise StoreUnavailableError(str(path), _UNAVAILABLE[sqlite3.SQLITE_READONLY])
 
 
 def as_store_error(error: sqlite3.Error, path: Path) -> StoreError:

@@ -507,6 +507,23 @@ async def test_a_closed_store_refuses_to_be_used(store: Store) -> None:
         await store.find(accepted.run_id)
 
 
+async def test_a_store_that_is_closing_takes_nothing_more_in(store: Store) -> None:
+    """What came before is committed; what comes now would come too late."""
+    (accepted,) = await accept(store)
+    appended = store.append(write(accepted.number))
+    closing = asyncio.ensure_future(store.close())
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+
+    with pytest.raises(StoreUnavailableError, match=r"it is (closed|not open)"):
+        store.append(write(accepted.number))
+    with pytest.raises(StoreUnavailableError, match=r"it is (closed|not open)"):
+        store.accept(new())
+
+    await closing
+    assert appended.done()
+
+
 @pytest.mark.parametrize("passes", range(4))
 async def test_closing_can_be_cancelled_and_loses_nothing(store: Store, passes: int) -> None:
     """What is enqueued becomes durable, and the next owner can have the store."""

@@ -28,6 +28,7 @@ def test_kills_at_random_moments_repeat_lose_and_change_nothing(
 
 @pytest.mark.crash
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_two_hundred_kills_of_a_thousand_runs_repeat_lose_and_change_nothing(
     tmp_path: Path,
 ) -> None:

@@ -129,6 +129,21 @@ def pages(path: Path, first: int) -> None:
         file.write(b"\xa5" * (path.stat().st_size - first * PAGE))
 
 
+def test_a_damaged_page_is_named_when_it_is_looked_up(path: Path) -> None:
+    """Opening did not touch it."""
+    made(path)
+    with closing(sqlite3.connect(path)) as connection:
+        root = "SELECT rootpage FROM sqlite_schema WHERE name = 'journal_by_run'"
+        page = connection.execute(root).fetchone()[0]
+    with path.open("r+b") as file:
+        file.seek((page - 1) * PAGE)
+        file.write(b"\xa5" * PAGE)
+
+    with pytest.raises(StoreDamagedError, match=r"malformed.*: restore the file from a backup"):
+        read(path, lambda store: store.journal(1))
+    assert read(path, lambda store: store.runs(after=0, limit=9))
+
+
 def test_a_file_with_damaged_pages_is_named_when_they_are_read(path: Path) -> None:
     """SQLite notices it, and the message says what to do."""
     made(path)

@@ -8,7 +8,7 @@ import sqlite3
 import stat
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
@@ -204,6 +204,7 @@ async def main():
     for file in folder.iterdir():
         file.unlink()
     folder.rmdir()
+    os.seteuid(os.getuid())  # who measures coverage writes its figures after this
 
 asyncio.run(main())
 """
@@ -325,6 +326,65 @@ async def test_a_store_is_free_when_its_owner_has_died(path: Path) -> None:
     assert [number] == [row.number for row in await store.open_runs("shop", after=0, limit=9)]
     await store.close()
     assert (await store.open("worker 3")).was_closed
+    await store.close()
+
+
+async def test_a_closed_store_answers_nothing(store: SqliteStore) -> None:
+    """It says so, rather than that there is nothing."""
+    await store.close()
+
+    with pytest.raises(StoreUnavailableError, match="not open"):
+        await store.runs(after=0, limit=9)
+
+
+def test_a_file_that_goes_while_it_is_opened_is_not_made_anew(path: Path) -> None:
+    """Only the look at it before makes one."""
+    with pytest.raises(StoreUnavailableError, match="it cannot be opened"):
+        connect(path, "full")
+
+    assert not path.exists()
+
+
+async def test_waiting_for_a_lock_that_another_one_has_can_be_cancelled(
+    store: SqliteStore,
+) -> None:
+    """Nothing was taken, so nothing is given back."""
+    opening = asyncio.ensure_future(SqliteStore(store.path).open("worker 2"))
+    await asyncio.sleep(0)
+    opening.cancel()
+    await asyncio.wait([opening])
+
+    assert opening.cancelled()
+    with pytest.raises(StoreOwnedError, match="worker 1"):
+        await SqliteStore(store.path).open("worker 3")
+
+
+async def test_a_connection_that_gets_no_thread_is_closed(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The caller was cancelled between the two."""
+
+    class Nobody:
+        """A thread that never comes."""
+
+        def __init__(self, connector: Callable[[], object], **_: object) -> None:
+            self.opened = connector()
+
+        def __await__(self) -> Iterator[None]:
+            opened.append(self.opened)
+            raise asyncio.CancelledError
+            yield  # what makes it an iterator
+
+    opened: list[Any] = []
+    with monkeypatch.context() as patched:
+        patched.setattr("durable_agents.store._sqlite.aiosqlite.Connection", Nobody)
+        with pytest.raises(asyncio.CancelledError):
+            await SqliteStore(path).open("worker 1")
+
+    with pytest.raises(sqlite3.ProgrammingError, match="closed database"):
+        opened[0].cursor()
+    store = SqliteStore(path)
+    await store.open("worker 2")
     await store.close()
 
 
