@@ -8,6 +8,7 @@ import asyncio
 import shutil
 import tempfile
 from collections.abc import Awaitable, Callable
+from operator import methodcaller
 from pathlib import Path
 from typing import Any
 
@@ -131,10 +132,10 @@ class TwoStores(RuleBasedStateMachine):
         if not hasattr(self, "stores"):
             return
         for row in self.ask(lambda s: s.runs(after=0, limit=1000)):
-            assert row == self.ask(lambda s, run_id=row.run_id: s.find(run_id))
+            assert row == self.ask(methodcaller("find", row.run_id))
         for agent in ("shop", "mail"):
             for key in ("k", "", "nul\0"):
-                self.ask(lambda s, agent=agent, key=key: s.memory(agent, key))
+                self.ask(methodcaller("memory", agent, key))
 
         async def outputs(store: Store) -> list[Any]:
             """A position may be missing: that of an output that was refused."""

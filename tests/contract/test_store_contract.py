@@ -49,7 +49,11 @@ def sent(name: str) -> SentEvent:
     return SentEvent(name, PAYLOAD)
 
 
-async def accept(store: Store, count: int = 1, **fields: str | None) -> list[AcceptedRun]:
+async def accept(
+    store: Store,
+    count: int = 1,
+    **fields: Any,  # noqa: ANN401 - arguments of `new`
+) -> list[AcceptedRun]:
     return await asyncio.gather(*(store.accept(new(**fields)) for _ in range(count)))
 
 

@@ -179,7 +179,7 @@ def test_another_call_at_the_same_place_has_a_record_of_its_own() -> None:
 @pytest.mark.rows("AS-07", "AS-09")
 def test_a_clear_drops_later_calls_and_children_started_later() -> None:
     """Earlier ones stay, whenever they settled."""
-    entries = [
+    entries: list[Entry] = [
         settled(0),
         settled(1),
         settled(9, branch="/1.f.0"),
