@@ -391,11 +391,11 @@ async def test_a_connection_that_gets_no_thread_is_closed(
 @pytest.mark.slow
 async def test_opening_can_be_cancelled_at_any_moment(path: Path) -> None:
     """The store is free at once, and no thread is left that would keep the process alive."""
-    for passes in range(60):
+    for passes in range(40):
         store = SqliteStore(path)
         opening = asyncio.ensure_future(store.open("worker 1"))
-        for _ in range(passes):
-            await asyncio.sleep(0.0001 * (passes % 7))
+        for _ in range(passes**2):
+            await asyncio.sleep(0)
         opening.cancel()
         with suppress(asyncio.CancelledError):
             await opening
