@@ -189,7 +189,7 @@ async def main():
         await attempt(Path(folder) / "agents.db")  # imports what there is to import
     if os.geteuid() == 0:
         os.seteuid(65534)  # root may write anything, so nobody tries
-    folder = Path(tempfile.mkdtemp())
+    folder = Path(tempfile.mkdtemp(dir="/tmp"))  # TMPDIR may lie where nobody cannot go
     path = folder / "agents.db"
     print(await attempt(path))
     path.chmod(0o400)
