@@ -32,7 +32,7 @@ def test_kills_at_random_moments_repeat_lose_and_change_nothing(
 def test_two_hundred_kills_of_a_thousand_runs_repeat_lose_and_change_nothing(
     tmp_path: Path,
 ) -> None:
-    """The figures of the README."""
+    """As long as there are runs to be hit, nobody has to choose the moment."""
     report = kill_at_random(tmp_path, runs=1000, kills=200)
 
     assert report.is_clean, shown(report)
