@@ -1,7 +1,12 @@
 """The state of an action run, as a fold over the entries of its journal."""
 
+# ruff: noqa: ANN401, ARG001 - actions take an event of any type, whether they read it or not
+
+from typing import Any
+
 import pytest
 
+from durable_agents import Codec, Event, RunnerContext, Store
 from durable_agents.journal import (
     ActionCompleted,
     ActionStarted,
@@ -19,6 +24,8 @@ from durable_agents.journal import (
     Start,
 )
 from durable_agents.serialization import Payload
+from tests.conformance._journals import opened, state_between
+from tests.worker._kit import Calls, agent_of, finish
 
 INPUT, VALUE = Payload("plain", b"\x01"), Payload("plain", b"\x02")
 ACCEPTED = RunAccepted("run", "shop", "key", INPUT, 1.0)
@@ -77,7 +84,6 @@ def test_a_state_holds_all_that_happened() -> None:
     assert [each.event for each in done.events] == COMPLETED.events
     assert done.sensory == COMPLETED.sensory
     assert done.actions[0, "charge"].is_completed
-    assert COMPLETED.short_term == [MemoryUpdate("total", "value", VALUE)]
 
 
 @pytest.mark.rows("AS-03")
@@ -109,6 +115,36 @@ def test_calls_are_dropped_from_a_place_on(place: int, left: list[str]) -> None:
     action = action_of(*map(settled, range(4)), CallsCleared(0, "", place, "changed", 4.0))
 
     assert functions(action) == left
+
+
+class Noted(Event, frozen=True):
+    pass
+
+
+@pytest.mark.rows("AS-10", "AS-15")
+async def test_completion_keeps_what_takes_effect_and_forgets_the_calls(store: Store) -> None:
+    """Two calls, then one update of each memory, one event and one output."""
+    calls = Calls()
+
+    async def act(event: Any, ctx: RunnerContext) -> Event:
+        ctx.sensory_memory.set("seen", await ctx.durable(calls.double, 1))
+        ctx.short_term_memory.set("total", await ctx.durable(calls.double, 2))
+        ctx.output("done")
+        return Noted()
+
+    assert await finish(agent_of(act), store) == ["done"]
+
+    state = await state_between(store)
+    [action] = state.actions.values()
+    assert (action.is_completed, action.records) == (True, {})
+    async with opened(store):
+        short_term = await store.memory("tested", "key")
+        outputs = await store.outputs_of(1)
+    decode = Codec().decode
+    assert {u.path: decode(u.payload) for u in state.sensory if u.payload} == {"seen": 2}
+    assert {p: decode(u.payload) for p, u in short_term.items() if u.payload} == {"total": 4}
+    assert [decode(row.event.payload) for row in outputs] == ["done"]
+    assert [decode(each.event.payload) for each in state.events] == [Noted()]
 
 
 @pytest.mark.rows("AS-13")

@@ -126,6 +126,29 @@ async def second(event: Middle, ctx: RunnerContext) -> None:
     ctx.output(2 * event.number)
 
 
+@pytest.mark.rows("RV-01", "RV-03")
+async def test_the_same_input_in_a_later_life_gets_what_it_got(store: Store) -> None:
+    """Both actions had completed: neither body runs again, nor does the call of the first."""
+    calls, bodies = Calls(), list[str]()
+
+    async def begin(event: InputEvent[int], ctx: RunnerContext) -> Event:
+        bodies.append("first")
+        return Middle(number=await ctx.durable(calls.double, event.input))
+
+    async def end(event: Middle, ctx: RunnerContext) -> None:
+        bodies.append("second")
+        ctx.output(event.number + 2)
+
+    agent = agent_of(begin).add_action("second", Middle, end)
+
+    assert await finish(agent, store, value=7) == [16]
+    assert await finish(agent, store, value=7) == [16]
+    assert bodies == ["first", "second"]
+    assert calls.made == [7]
+    async with opened(store):
+        assert len(await store.outputs(after=0, limit=9)) == 1
+
+
 @pytest.mark.rows("RV-15", "RV-16")
 async def test_the_store_holds_what_each_action_did_and_what_caused_it(store: Store) -> None:
     """Key, memory update and event of the first action, output of the second."""

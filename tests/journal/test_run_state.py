@@ -97,6 +97,7 @@ def test_a_started_action_remembers_what_it_saw() -> None:
     assert not state.actions[0, "charge"].is_completed
 
 
+@pytest.mark.rows("CR-04")
 def test_a_begun_call_is_in_doubt() -> None:
     """It was about to take effect, and nothing is known of its end."""
     found = record_of(begun())
