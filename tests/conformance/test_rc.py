@@ -100,6 +100,8 @@ async def test_another_call_at_a_pending_record_drops_it_and_what_followed(
     assert left["", 0].digest != first["", 0].digest
     assert await finish(agent, store, settings) == ["call:order-1"]
     assert asked == []
+    done = await only_action(store)
+    assert (done.is_completed, done.records) == (True, {})
 
 
 @pytest.mark.rows("RC-08")
