@@ -4,10 +4,12 @@ from dataclasses import dataclass
 
 from durable_agents.clock import Clock
 from durable_agents.errors import DefinitionError
+from durable_agents.journal import RunStatus
 from durable_agents.serialization import Codec
 from durable_agents.store import Store
 from durable_agents.worker._delivery import Ticker
 from durable_agents.worker._lineage import Lineage
+from durable_agents.worker._outputs import OutputSignal
 from durable_agents.worker._places import Places
 from durable_agents.worker._settings import WorkerSettings
 from durable_agents.worker._threads import DaemonThreads
@@ -32,6 +34,13 @@ class Services:
     calls: Places
     """The bounded pool that every durable call passes."""
     limits: dict[str, Places]
+    outputs: OutputSignal
+
+    @property
+    def status_of_failed(self) -> RunStatus:
+        """What a run comes to that failed for good."""
+        blocks = self.settings.on_failure == "block"
+        return RunStatus.BLOCKING if blocks else RunStatus.FAILED
 
     def limit(self, name: str) -> Places:
         """The bound that a function declared.

@@ -4,11 +4,11 @@ import asyncio
 import logging
 import os
 import signal
-from collections.abc import Generator
+from collections.abc import AsyncIterator, Generator
 from contextlib import contextmanager, suppress
 from functools import partial
 from types import TracebackType
-from typing import Self, cast
+from typing import Any, Self, cast
 
 import msgspec
 
@@ -23,9 +23,12 @@ from durable_agents.worker._delivery import Ticker
 from durable_agents.worker._dispatcher import Dispatcher
 from durable_agents.worker._handle import Run
 from durable_agents.worker._lineage import Lineage
+from durable_agents.worker._outputs import Output, OutputSignal, as_output, follow
 from durable_agents.worker._places import Places
+from durable_agents.worker._process import Inputs, KeyOf, process
 from durable_agents.worker._services import UNWINDING_SECONDS, Services
 from durable_agents.worker._settings import WorkerSettings
+from durable_agents.worker._steering import UNSET, Steering, prune, resolution, retention, retry
 from durable_agents.worker._threads import DaemonThreads
 
 __all__ = ["Worker", "WorkerStatistics"]
@@ -48,6 +51,8 @@ class WorkerStatistics(msgspec.Struct, frozen=True, kw_only=True):
     """Runs that failed since the worker started."""
     parked: int
     """Runs that were parked since the worker started."""
+    cancelled: int
+    """Runs that were cancelled since the worker started."""
 
 
 class Worker:
@@ -100,6 +105,7 @@ class Worker:
         try:
             self._services = services = self._make_services()
             self._dispatcher = Dispatcher(self._plan, services, owner, self._crashed)
+            self._steering = Steering(self._dispatcher, services)
             await self._dispatcher.find_open_runs(was_closed=facts.was_closed)
         except BaseException:
             await self._store.close()
@@ -167,6 +173,159 @@ class Worker:
         self._store.accept(new).add_done_callback(partial(self._accepted, new, run))
         return await run
 
+    def process(
+        self,
+        inputs: Inputs,
+        *,
+        key: KeyOf = None,
+        id: KeyOf = None,  # noqa: A002 - the public name
+    ) -> AsyncIterator[Output[Any]]:
+        """Submit inputs as there is room, and hand over their outputs as runs complete.
+
+        At most `max_concurrent_runs` of them are on their way or wait to be taken here. Leaving
+        the loop early submits no more; what was accepted runs on.
+
+        Args:
+            inputs: Values or events, from an iterable or an asynchronous one.
+            key: Says of each input what it is ordered by. Default: ordered with nobody.
+            id: Says of each input its id: the same inputs again cause nothing twice.
+
+        Yields:
+            The outputs of each run that completed, in the order sent.
+
+        Raises:
+            ExceptionGroup: At the end, if inputs did not fit (`InputError`) or runs did not
+                complete (`RunError`); the first hundred errors.
+            StoreError: The store cannot take an input.
+        """
+        at_once = self._settings.max_concurrent_runs
+        return process(self, inputs, key=key, id_of=id, at_once=at_once)
+
+    def outputs(
+        self, consumer: str | None = None, *, after: int | None = None
+    ) -> AsyncIterator[Output[Any]]:
+        """Outputs of all runs of the store in the order of their commits, then those to come.
+
+        Ends when the worker has stopped and everything was handed over. A slow reader delays
+        nobody: outputs wait in the store.
+
+        Args:
+            consumer: A name under which acknowledged outputs are remembered: the next reader of
+                this name goes on behind the last `ack()`, a new name begins with the first
+                output. What a named consumer has not acknowledged is not pruned. Default: no
+                name; begins with what is committed from the first step of the iteration on.
+            after: Begin behind this position instead.
+
+        Raises:
+            StoreError: The store cannot be read.
+            DecodeError: An output cannot be decoded; it is not skipped.
+        """
+        services = self._opened
+        return follow(services.store, services.codec, services.outputs, consumer, after)
+
+    async def outputs_of(self, run: Run) -> list[Output[Any]]:
+        """Outputs of one run as they were committed, once it has completed.
+
+        Raises:
+            RunError: It did not complete; see `Run.result`.
+        """
+        await run.wait()
+        services = self._opened
+        rows = await services.store.outputs_of(run.number)
+        return [as_output(row, services.codec) for row in rows]
+
+    async def cancel(self, run_id: str, reason: str = "cancelled by a person") -> None:
+        """Tell a run to stop. On return the request is durable; `Run.result` tells the end.
+
+        An action that runs meets a `CancelledError` where it waits, and through it every task
+        that it awaits; what they do to clean up, durable calls included, runs to its end and is
+        recorded. Then the run ends as cancelled: no further action starts, and what completed
+        stays. A run that waits for its turn, is parked or failed ends at once.
+
+        Raises:
+            UnknownRunError: The store has no such run.
+            RunStateError: It completed, or was cancelled already.
+            RunError: It ended otherwise before it could be told.
+            StoreError: The request cannot be recorded.
+        """
+        self._check_takes_decisions(run_id)
+        await self._steering.cancel(run_id, reason)
+
+    async def retry(self, run_id: str, *, repeat_failed: bool = False) -> None:
+        """Put a failed or parked run back to work: what had not completed starts again.
+
+        Settled calls are not repeated. A failed run goes to the end of the line of its key; one
+        that kept its key goes on at once.
+
+        Args:
+            run_id: The run.
+            repeat_failed: Make those calls again whose failure ended their branch. Without it,
+                a recorded failure is handed over again: right after a change of the code,
+                useless after an outage.
+
+        Raises:
+            UnknownRunError: The store has no such run.
+            RunStateError: It is neither failed nor parked.
+            StoreError: It cannot be recorded.
+        """
+        self._check_takes_decisions(run_id)
+        await self._steering.put_back(run_id, retry(repeats_failed=repeat_failed))
+
+    async def resolve(
+        self,
+        run_id: str,
+        call_id: str | None = None,
+        *,
+        value: object = UNSET,
+        error: BaseException | str | None = None,
+        rerun: bool = False,
+    ) -> None:
+        """Decide about a call in doubt of a parked run, which then goes on.
+
+        Args:
+            run_id: The run.
+            call_id: The call, as `CallInfo.call_id` has it. Default: the only one in doubt.
+            value: It took effect: what it returned.
+            error: It failed: what it raised, or the text of a `CallFailedError`.
+            rerun: It did not take effect, or may do so again: make it again.
+
+        Raises:
+            ValueError: Not exactly one of value, error and rerun was given.
+            UnknownRunError: The store has no such run.
+            RunStateError: The run is not parked, or the call is not in doubt.
+            EncodeError: The value cannot be recorded.
+            StoreError: It cannot be recorded.
+        """
+        self._check_takes_decisions(run_id)
+        codec = self._opened.codec
+        decide = resolution(codec, call_id, value=value, error=error, rerun=rerun)
+        await self._steering.put_back(run_id, decide)
+
+    async def prune(
+        self, *, older_than: float | None = None, keep: int | None = None, failed: bool = False
+    ) -> int:
+        """Forget runs that have ended, with their journals and outputs; work goes on meanwhile.
+
+        A run stays while an output of it waits for a named consumer. The ids of forgotten runs
+        are forgotten: submitted again, such an input runs again.
+
+        Args:
+            older_than: Seconds since the run ended, at least. Default: any.
+            keep: So many of the newest runs that have ended stay, however old. Default: none.
+            failed: Forget failed runs, too. By default they wait for a person.
+
+        Returns:
+            How many runs were forgotten.
+
+        Raises:
+            ValueError: Neither `older_than` nor `keep` was given, or one is negative.
+            StoreError: The store cannot be written; what was forgotten by then stays so.
+        """
+        services = self._opened
+        return await prune(
+            services.store, retention(services.clock.now(), older_than, keep, failed=failed)
+        )
+
     async def drain(self) -> None:
         """Wait until every run has ended or is parked. Cancellation: leaves nothing behind."""
         await self._dispatcher.drain()
@@ -211,13 +370,15 @@ class Worker:
     def statistics(self) -> WorkerStatistics:
         """What the worker is doing at this moment."""
         dispatcher = self._dispatcher
+        ended = dispatcher.endings.counts
         return WorkerStatistics(
             running=len(dispatcher.active),
             waiting=dispatcher.scheduler.waiting_count,
             calls_in_flight=self._opened.calls.taken_count,
-            completed=dispatcher.ended_counts[RunStatus.COMPLETED],
-            failed=dispatcher.ended_counts[RunStatus.FAILED],
-            parked=dispatcher.ended_counts[RunStatus.PARKED],
+            completed=ended[RunStatus.COMPLETED],
+            failed=ended[RunStatus.FAILED] + ended[RunStatus.BLOCKING],
+            parked=ended[RunStatus.PARKED],
+            cancelled=ended[RunStatus.CANCELLED],
         )
 
     @property
@@ -239,7 +400,13 @@ class Worker:
             threads=DaemonThreads(settings.num_sync_threads, "durable-agents-sync"),
             calls=Places(settings.num_async_threads),
             limits={name: Places(bound) for name, bound in settings.limits.items()},
+            outputs=OutputSignal(),
         )
+
+    def _check_takes_decisions(self, run_id: str) -> None:
+        _ = self._opened
+        if self._stopping is not None:
+            raise RunError(run_id, "the worker is stopping and takes no decisions")
 
     def _accepted(
         self,
@@ -268,6 +435,7 @@ class Worker:
         # Outcomes that came in last are on their way to the store before anything is cancelled.
         await asyncio.sleep(0)
         self._dispatcher.stop("the worker stopped; the run goes on with the next one")
+        self._opened.outputs.close()
         tasks = self._dispatcher.tasks
         if tasks:
             _, stubborn = await asyncio.wait(tasks, timeout=max(grace, UNWINDING_SECONDS))
