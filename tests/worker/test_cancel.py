@@ -1,6 +1,6 @@
 """A run that a person cancels: every task is reached, clean-up runs, a replay does the same."""
 
-# ruff: noqa: ANN401, ARG001 - actions take an event of any type, whether they read it or not
+# ruff: noqa: ANN401, ARG001, ARG002 - actions take an event of any type, whether they read it or not
 
 import asyncio
 from typing import Any
@@ -274,7 +274,7 @@ async def test_calls_that_settled_before_it_are_handed_over_before_it(
         results: list[int] = []
         try:
             for number in range(3):
-                results.append(await ctx.durable(calls.double, number))
+                results += [await ctx.durable(calls.double, number)]
             await asyncio.get_running_loop().create_future()
         except asyncio.CancelledError:
             seen.append(results)

@@ -1,4 +1,4 @@
-"""What people decide about runs: retry, resolve, prune; and what failed runs do to their key."""
+"""What people decide about runs: retry, resolve, prune; what failed runs do to their key."""
 
 # ruff: noqa: ANN401, ARG001 - actions take an event of any type, whether they read it or not
 
@@ -74,9 +74,8 @@ class Doubt:
         return f"charged {who}"
 
     async def act(self, event: Any, ctx: RunnerContext) -> None:
-        ctx.output(
-            await asyncio.gather(*(ctx.durable(self.charge, who) for who in event.input))
-        )
+        charges = (ctx.durable(self.charge, who) for who in event.input)
+        ctx.output(await asyncio.gather(*charges))
 
     async def crash(self, store: Store, *names: str) -> None:
         """Leave the calls of run "run" in doubt, and the run parked."""
@@ -245,10 +244,9 @@ async def test_a_call_in_doubt_fails_where_a_person_says_so(store: Store, error:
 
 
 async def test_calls_in_doubt_are_resolved_one_by_one(store: Store) -> None:
-    """The run is parked again for the next one; without an id it must be clear which is meant."""
+    """The run is parked again for the next one; where several are, one must be named."""
     scene = Doubt()
     await scene.crash(store, "ann", "bob")
-    calls = ["0:act:root/0.Coroutine.0:0", "0:act:root/0.Coroutine.1:0"]
     async with life(scene.agent, store) as worker:
         run = await worker.submit(["ann", "bob"], key="key", id="run")
         with pytest.raises(RunStateError, match="which call is meant must be said") as caught:
@@ -417,7 +415,7 @@ async def test_a_run_whose_output_a_consumer_waits_for_is_kept(store: Store) -> 
 async def test_nothing_is_forgotten_by_mistake(memory: InMemoryStore, given: Any) -> None:
     """What is kept must be said."""
     async with life(Outage().agent, memory) as worker:
-        with pytest.raises(ValueError, match="expected|takes older_than=, keep= or both"):
+        with pytest.raises(ValueError, match=r"expected|takes older_than="):
             await worker.prune(**given)
 
 
