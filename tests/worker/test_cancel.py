@@ -23,6 +23,7 @@ from durable_agents import (
     durable,
 )
 from durable_agents.journal import CallAbandoned, CallSettled, CancelRequested, RunCancelled
+from durable_agents.testing import CrashingStore
 from tests.worker._kit import AT_ONCE, Calls, FakeClock, Gate, agent_of, entries, life, passes
 
 
@@ -322,3 +323,39 @@ async def test_a_worker_that_stops_takes_no_decisions(store: Store) -> None:
 
         with pytest.raises(Exception, match="the worker is stopping and takes no decisions"):
             await worker.cancel("run")
+
+
+@pytest.mark.parametrize("after", range(1, 8))
+async def test_a_crash_at_any_write_leaves_the_cancellation_whole(
+    memory: InMemoryStore, after: int
+) -> None:
+    """On record, it is carried out by the next life; clean-up that settled is not repeated."""
+    scene, crashed = Scene(branches=2), asyncio.Event()
+    scene.cleaning.open()
+    store = CrashingStore(memory, after=after, crash=crashed.set, one_by_one=True)
+
+    async def cancel_once() -> None:
+        async with life(scene.agent, store) as worker:
+            run = await worker.submit(1, key="key", id="run")
+            await scene.gate.reached.wait()
+            await worker.cancel("run", "by hand")
+            await ended(run)
+
+    living = asyncio.ensure_future(cancel_once())
+    crash = asyncio.ensure_future(crashed.wait())
+    await asyncio.wait([living, crash], return_when=asyncio.FIRST_COMPLETED)
+    for task in (living, crash):
+        task.cancel()
+    await asyncio.gather(living, crash, return_exceptions=True)
+    recorded = await entries(memory)
+    cleaned_up = list(scene.calls.made)
+    is_settled = any(isinstance(entry, CallSettled) for entry in recorded)
+    async with life(scene.agent, memory) as worker:
+        run = await worker.submit(1, key="key", id="run")
+        if not any(isinstance(entry, CancelRequested) for entry in recorded):
+            await passes(50)
+            await worker.cancel("run", "by hand")
+
+        assert "by hand" == await ended(run)
+    assert [21] == (cleaned_up if is_settled else scene.calls.made[-1:])
+    assert 1 + (bool(cleaned_up) and not is_settled) == len(scene.calls.made)
