@@ -1,9 +1,9 @@
 """Reconcile: a process dies while it charges a card, and the next one asks the bank.
 
-The program starts itself twice. The first life dies by SIGKILL when the bank has taken the
-money and nobody here knows. To charge again would be wrong, and so would giving up: the second life
-finds the call in doubt and asks the reconciler that the function declares. The bank keeps what
-it did under the call's idempotency key, which is the same in every life.
+The program starts itself twice. The first life dies by SIGKILL when the bank has the money and
+nobody here knows. To charge again would be wrong, and so would giving up: the second life finds
+the call in doubt and asks the reconciler that the function declares. The bank keeps what it did
+under the call's idempotency key, which is the same in every life.
 
 Run it:
 
