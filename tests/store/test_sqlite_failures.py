@@ -22,6 +22,7 @@ async def opened(path: Path) -> SqliteStore:
     return store
 
 
+@pytest.mark.rows("ST-15")
 async def test_a_commit_that_failed_is_reported_as_failed(disk: FaultyDisk, path: Path) -> None:
     """The file was opened anew, and the transaction was not there."""
     store = await opened(path)
