@@ -1,7 +1,5 @@
 """Divergence, as the states of a key see it."""
 
-# ruff: noqa: ANN401, ARG001 - actions take an event of any type, whether they read it or not
-
 from typing import Any
 
 import pytest

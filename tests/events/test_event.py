@@ -106,7 +106,7 @@ def test_a_dynamic_event_needs_a_type() -> None:
         DynamicEvent("  ")
 
 
-@pytest.mark.rows("EV-06")
+@pytest.mark.rows("EV-06", "EV-03")
 @pytest.mark.parametrize(
     ("thing", "field"),
     [(ReviewScored(1), "score"), (DynamicEvent("a"), "type"), (record(ReviewScored(1)), "id")],

@@ -1,5 +1,7 @@
 """Closing a store closes all that it holds, whatever fails on the way."""
 
+# ruff: noqa: ANN401 - connections take and give anything
+
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
