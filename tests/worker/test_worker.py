@@ -640,7 +640,7 @@ async def test_completed_actions_are_skipped_whole(store: Store) -> None:
     assert calls.made == [7]
 
 
-@pytest.mark.rows("OP-24", "TM-01")
+@pytest.mark.rows("OP-24")
 async def test_actions_run_in_the_order_of_events_and_of_the_plan(store: Store) -> None:
     """One at a time, breadth first; the same after a restart in the middle."""
     gate, order = Gate(), list[str]()
