@@ -162,6 +162,7 @@ async def test_an_unknown_run_has_no_journal(store: Store) -> None:
     assert [] == await store.outputs_of(99)
 
 
+@pytest.mark.rows("ST-29")
 async def test_a_write_is_durable_when_its_future_is_done(store: Store) -> None:
     """And not before the call that enqueues it has returned."""
     (accepted,) = await accept(store)
@@ -324,6 +325,7 @@ async def test_effects_that_no_file_could_hold_take_none_of_their_write_along(
     assert 1 == len(await store.open_runs("shop", after=0, limit=10))
 
 
+@pytest.mark.rows("ST-31")
 async def test_outputs_are_numbered_in_the_order_of_commits(store: Store) -> None:
     """Over all runs, and over restarts."""
     one, two = [a.number for a in await accept(store, 2)]

@@ -131,7 +131,7 @@ def test_the_view_of_the_attributes_is_read_only() -> None:
         attributes_of(DynamicEvent("a", {"score": 2}))["score"] = 3  # type: ignore[index]  # that is the test
 
 
-@pytest.mark.rows("EV-16", "OP-25")
+@pytest.mark.rows("EV-16", "OP-25", "EV-22")
 @pytest.mark.parametrize(
     ("event", "typed"),
     [
