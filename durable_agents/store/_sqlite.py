@@ -74,7 +74,7 @@ _DATA_ERRORS = (
 """What the driver raises where a value cannot be written, rather than the disk."""
 
 _CHECKPOINT_BYTES = 4 * 2**20
-"""Entries written between two checkpoints; the WAL stays at a small multiple of it."""
+"""Written to the WAL between two checkpoints, about; it stays at a small multiple of it."""
 
 
 class SqliteStore:
