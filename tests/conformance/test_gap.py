@@ -80,8 +80,8 @@ async def test_a_call_that_was_begun_is_no_result_when_its_guard_is_gone(store: 
 async def test_a_recorded_call_is_found_however_often_its_run_is_interrupted(
     store: Store,
 ) -> None:
-    """Life after life ends before the next record; other runs come and go meanwhile."""
-    calls, gates = Calls(), [Gate() for _ in range(3)]
+    """Life after life ends before the next record; other runs come and are pruned meanwhile."""
+    calls, gates = Calls(), [Gate() for _ in range(4)]
 
     async def act(event: InputEvent[int], ctx: RunnerContext) -> None:
         value = await ctx.durable(calls.double, event.input)
@@ -91,12 +91,14 @@ async def test_a_recorded_call_is_found_however_often_its_run_is_interrupted(
         ctx.output(value)
 
     agent = agent_of(act)
-    for number, gate in enumerate(gates):
+    for number, gate in enumerate(gates[:3]):
         await interrupt(agent, store, gate, value=100)
         async with life(agent, store) as worker:
             run = await worker.submit(number, key="other")
             assert await run.result() == [2 * number]
+            assert await worker.prune(older_than=0) == 1
 
+    gates[3].open()
     assert await finish(agent, store, value=100) == [200]
     assert calls.made == [100, 0, 1, 2]
 
@@ -119,6 +121,7 @@ async def test_any_text_is_a_key_before_and_after_a_restart(store: Store) -> Non
             await (await worker.submit(f"of {key}", key=key)).result()
             await worker.submit("second", key=key, id=f"id {key}")
         await until(lambda: gate.visits == len(keys))
+        assert await worker.prune(older_than=0) == len(keys)
     gate.open()
     async with life(agent, store) as worker:
         runs = [await worker.submit("second", key=key, id=f"id {key}") for key in keys]
@@ -295,6 +298,29 @@ async def test_two_actions_of_one_event_lose_no_update(store: Store) -> None:
     agent = agent_of(add).add_action("again", InputEvent, add)
 
     assert await finish(agent, store, value=7) == [7, 14]
+
+
+@pytest.mark.slow
+@pytest.mark.rows("GAP-17")
+async def test_a_store_that_is_pruned_does_not_grow(tmp_path: Path) -> None:
+    """Thousands of inputs, of which the last few are kept: neither the runs nor the file."""
+    path, sizes = tmp_path / "agents.db", list[int]()
+
+    async def act(event: InputEvent[str], ctx: RunnerContext) -> None:
+        ctx.output(await ctx.durable(len, event.input))
+
+    for _ in range(3):
+        store = SqliteStore(path, synchronous="normal")
+        async with life(agent_of(act), store) as worker:
+            for _ in range(5):
+                texts = [f"{number} {'x' * 500}" for number in range(200)]
+                runs = await asyncio.gather(*map(worker.submit, texts))
+                await asyncio.gather(*(run.result() for run in runs))
+                await worker.prune(keep=10)
+            assert len(await store.runs(after=0, limit=100)) == 10
+        sizes.append(await asyncio.to_thread(lambda: path.stat().st_size))
+
+    assert max(sizes[1:]) <= 1.25 * sizes[0]
 
 
 # --- a crash at every write -----------------------------------------------------------------

@@ -20,7 +20,7 @@ from durable_agents.journal import (
     encode_row,
 )
 from durable_agents.serialization import Payload
-from durable_agents.store import NewRun, Write
+from durable_agents.store import NewRun, Retention, Write
 
 DIGEST = b"00ff"
 STARTED = ActionStarted(0, 0, "act", {}, "3.11", 1.0)
@@ -117,6 +117,25 @@ async def test_only_what_has_not_ended_is_rebuilt(store: Store) -> None:
     assert [f"key {n}" for n in range(10, 15)] == [row.key for row in rows]
     for number in unfinished:
         assert [STARTED, settled(number)] == (await store.journal(number))[-1][1]
+
+
+@pytest.mark.rows("ST-28")
+async def test_pruning_takes_the_older_and_leaves_the_newer(store: Store) -> None:
+    """With all that belongs to them; what has not ended stays, however old."""
+    unfinished = await accept(store, "unfinished")
+    await put(store, unfinished, STARTED)
+    ended = [await accept(store, n) for n in (1, 2, 3)]
+    for number, at in zip(ended, (1.0, 2.0, 3.0), strict=True):
+        await put(store, number, STARTED, RunCompleted(at), status=RunStatus.COMPLETED)
+
+    while await store.prune(Retention(ended_before=2.5)):
+        pass
+
+    assert [[], []] == [await store.journal(number) for number in ended[:2]]
+    assert [STARTED, RunCompleted(3.0)] == (await store.journal(ended[2]))[-1][1]
+    assert [STARTED] == (await store.journal(unfinished))[-1][1]
+    rows = await store.runs(after=0, limit=10)
+    assert [unfinished, ended[2]] == [row.number for row in rows]
 
 
 @pytest.mark.rows("SE-18")

@@ -368,7 +368,7 @@ async def test_a_reconciler_that_stays_unavailable_fails_the_run_and_records_no_
     assert not [e for e in await entries(memory) if isinstance(e, CallSettled)]
 
 
-@pytest.mark.rows("RC-01", "RC-05", "DX-02")
+@pytest.mark.rows("DX-01")
 async def test_a_pending_record_is_written_before_a_guarded_effect(
     memory: InMemoryStore,
 ) -> None:
@@ -494,7 +494,6 @@ async def test_a_divergence_after_a_change_of_python_says_so(
     assert "3.9" in caplog.text
 
 
-@pytest.mark.rows("RC-04", "RV-12")
 async def test_an_interrupted_call_that_is_no_longer_made_is_dropped_under_clear(
     memory: InMemoryStore,
 ) -> None:
@@ -1002,7 +1001,7 @@ SOON = 1e-9
 """A timeout that has passed when the function first waits: no test waits for it."""
 
 
-@pytest.mark.rows("GAP-18")
+@pytest.mark.rows("GAP-18", "RV-21")
 async def test_a_call_that_takes_too_long_fails_with_its_timeout(store: Store) -> None:
     """Also a TimeoutError; recorded, so that no replay waits again."""
     gate, after = Gate(), Gate()
