@@ -257,6 +257,7 @@ def test_a_wrong_trigger_is_named_by_place_and_source() -> None:
     )
 
 
+@pytest.mark.rows("PL-15")
 def test_all_that_is_wrong_with_an_action_is_reported_at_once() -> None:
     """Of one kind it is that error, of several the common one."""
     with pytest.raises(TriggerSyntaxError) as caught:

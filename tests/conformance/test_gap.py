@@ -65,8 +65,8 @@ async def test_a_call_that_was_begun_is_no_result_when_its_guard_is_gone(store: 
         return "charged"
 
     async def act(event: Any, ctx: RunnerContext) -> None:
-        guarded = {"reconciler": lambda: "looked up"} if is_guarded[0] else {}
-        ctx.output(await ctx.options(name="charge", **guarded).durable(charge))
+        reconciler = (lambda: "looked up") if is_guarded[0] else None
+        ctx.output(await ctx.options(name="charge", reconciler=reconciler).durable(charge))
 
     agent = agent_of(act)
     await interrupt(agent, store, gate)

@@ -9,9 +9,12 @@ import pytest
 
 from durable_agents import (
     Agent,
+    DynamicEvent,
     Event,
+    EventType,
     InMemoryStore,
     InputEvent,
+    OutputEvent,
     OutsideActionError,
     RunFailedError,
     RunnerContext,
@@ -207,11 +210,24 @@ def test_a_key_is_at_work_until_the_last_of_its_runs_has_ended() -> None:
     assert (0, True) == (scheduler.waiting_count, scheduler.is_drained)
 
 
+@pytest.mark.rows("OP-25")
+async def test_an_output_may_be_sent_in_any_of_its_shapes(store: Store) -> None:
+    """As a value, as the typed event, as a dynamic event of its type."""
+
+    async def act(event: Any, ctx: RunnerContext) -> None:
+        ctx.output(21)
+        ctx.send(OutputEvent(output=42))
+        ctx.send(DynamicEvent(type=EventType.OutputEvent, attributes={"output": 84}))
+
+    assert await finish(agent_of(act), store) == [21, 42, 84]
+
+
 @pytest.mark.rows("OP-31")
 async def test_actions_that_are_suspended_at_once_share_nothing(store: Store) -> None:
     """Each has its own trigger, memories, chance and calls, before a restart and after it."""
     calls, gate = Calls(), Gate()
     lives: list[dict[str, Any]] = []
+    outputs: list[list[Any]] = []
 
     async def act(event: InputEvent[str], ctx: RunnerContext) -> None:
         ctx.sensory_memory.set("mine", ctx.key)
@@ -230,7 +246,7 @@ async def test_actions_that_are_suspended_at_once_share_nothing(store: Store) ->
             runs = [await worker.submit(f"in {k}", key=k, id=f"run {k}") for k in "ab"]
             if is_last:
                 gate.open()
-                outputs = [await run.result() for run in runs]
+                outputs += [await run.result() for run in runs]
             else:
                 await until(lambda: len(lives[-1]) == 2)
 

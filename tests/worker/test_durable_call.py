@@ -257,7 +257,7 @@ async def test_what_the_reconciler_returns_is_the_result(store: Store, kind: str
     assert gate.visits == 1
 
 
-@pytest.mark.rows("RC-03", "RC-07", "RV-11")
+@pytest.mark.rows("RC-03", "RC-07", "RV-11", "GAP-36")
 async def test_what_the_reconciler_raises_is_the_failure(store: Store) -> None:
     """Recorded as failure: a third life asks nobody."""
     gate, second = Gate(), Gate()
