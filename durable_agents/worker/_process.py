@@ -1,7 +1,7 @@
 """Many inputs through one worker: submitted with back-pressure, their outputs as they come."""
 
 import asyncio
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterable
 from typing import Any, Protocol
 
 from durable_agents.errors import InputError, RunError
@@ -31,7 +31,7 @@ class Submitter(Protocol):
 
 async def process(
     worker: Submitter, inputs: Inputs, *, key: KeyOf, id_of: KeyOf, at_once: int
-) -> AsyncIterator[Output[Any]]:
+) -> AsyncGenerator[Output[Any], None]:
     """Outputs of the runs that the inputs cause; see `Worker.process`."""
     stream = _Stream(worker, key, id_of, at_once)
     feeding = asyncio.get_running_loop().create_task(stream.feed(inputs), name="process inputs")

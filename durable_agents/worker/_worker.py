@@ -4,7 +4,7 @@ import asyncio
 import logging
 import os
 import signal
-from collections.abc import AsyncIterator, Generator
+from collections.abc import AsyncGenerator, Generator
 from contextlib import contextmanager, suppress
 from functools import partial
 from types import TracebackType
@@ -178,7 +178,7 @@ class Worker(RunVerbs):
         *,
         key: KeyOf = None,
         id: KeyOf = None,  # noqa: A002 - the public name
-    ) -> AsyncIterator[Output[Any]]:
+    ) -> AsyncGenerator[Output[Any], None]:
         """Submit inputs as there is room, and hand over their outputs as runs complete.
 
         At most `max_concurrent_runs` of them are on their way or wait to be taken here. Leaving

@@ -210,6 +210,24 @@ async def test_a_wait_for_what_has_come_meanwhile_costs_no_time(store: Store) ->
     assert (gate.visits, clock.waited) == (2, [])
 
 
+@pytest.mark.rows("RV-21")
+async def test_a_wait_that_nothing_ends_raises_and_returns_nothing(store: Store) -> None:
+    """An action that took silence for a release would go on without one."""
+    gate = Gate()
+
+    @durable(timeout=1e-9)
+    async def wait_for_release() -> str:
+        await gate.wait()
+        return "released"
+
+    async def act(event: Any, ctx: RunnerContext) -> None:
+        ctx.output(await ctx.durable(wait_for_release))
+
+    with pytest.raises(RunFailedError) as caught:
+        await finish(agent_of(act), store)
+    assert isinstance(caught.value.__cause__, TimeoutError)
+
+
 class Blob(bytes):
     """Bytes of a class of its own."""
 

@@ -1001,7 +1001,7 @@ SOON = 1e-9
 """A timeout that has passed when the function first waits: no test waits for it."""
 
 
-@pytest.mark.rows("GAP-18", "RV-21")
+@pytest.mark.rows("GAP-18")
 async def test_a_call_that_takes_too_long_fails_with_its_timeout(store: Store) -> None:
     """Also a TimeoutError; recorded, so that no replay waits again."""
     gate, after = Gate(), Gate()
