@@ -57,13 +57,13 @@ class Transaction:
 
     def accept(self, queued: QueuedWrite, acceptance: Acceptance) -> None:
         """Take an input in; `result` is what its caller is told if it is new."""
-        run = acceptance.run
+        run, number = acceptance.run, acceptance.number  # at first its turn is its number
         queued.result = acceptance.as_accepted()
         self.size += len(queued.body) + _ROW_BYTES
         if run.run_id is None:
-            self._accepted.append((acceptance.number, run.agent, run.key, queued.body))
+            self._accepted.append((number, run.agent, run.key, queued.body, number))
         else:
-            row = (acceptance.number, run.run_id, run.agent, acceptance.key, queued.body)
+            row = (number, run.run_id, run.agent, acceptance.key, queued.body, number)
             self._accepted_once.append((queued, row))
 
     def append(self, seq: int, run: int, body: bytes) -> None:
