@@ -157,12 +157,14 @@ async def test_an_unknown_id_is_found_nowhere(store: Store, run_id: str) -> None
     assert await store.find(run_id.format(token=token)) is None
 
 
+@pytest.mark.rows("ST-25")
 async def test_an_unknown_run_has_no_journal(store: Store) -> None:
     """A number is no proof that there is a run."""
     assert [] == await store.journal(99)
     assert [] == await store.outputs_of(99)
 
 
+@pytest.mark.rows("ST-29")
 async def test_a_write_is_durable_when_its_future_is_done(store: Store) -> None:
     """And not before the call that enqueues it has returned."""
     (accepted,) = await accept(store)
@@ -221,6 +223,7 @@ async def test_cancelling_a_write_takes_nothing_back(store: Store) -> None:
     assert ["kept", "next"] == await texts(store, accepted.number)
 
 
+@pytest.mark.rows("ST-15")
 async def test_a_write_that_cannot_be_written_fails_its_own_run_only(store: Store) -> None:
     """Those that were enqueued with it go through, in order."""
     good, bad = [a.number for a in await accept(store, 2)]
@@ -324,6 +327,7 @@ async def test_effects_that_no_file_could_hold_take_none_of_their_write_along(
     assert 1 == len(await store.open_runs("shop", after=0, limit=10))
 
 
+@pytest.mark.rows("ST-31")
 async def test_outputs_are_numbered_in_the_order_of_commits(store: Store) -> None:
     """Over all runs, and over restarts."""
     one, two = [a.number for a in await accept(store, 2)]
@@ -343,6 +347,7 @@ async def test_outputs_are_numbered_in_the_order_of_commits(store: Store) -> Non
     assert [] == await store.outputs(after=positions[-1], limit=10)
 
 
+@pytest.mark.rows("ST-27")
 async def test_memory_holds_the_last_update_of_each_path(store: Store) -> None:
     """Per agent and key; a deleted path is gone."""
     (accepted,) = await accept(store)
