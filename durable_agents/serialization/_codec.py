@@ -122,20 +122,25 @@ class Codec(Sealing):
         # Up to this size a payload needs neither a check nor a layer.
         self._bare_bytes = min(max_bytes, self._compress_above) if self._is_bare else -1
 
-    def for_run(self, blobs: Blobs, *, is_sharing: bool = True) -> Self:
-        """The same codec, which reads what a run has shared and may share more.
+    def for_run(self, blobs: Blobs) -> Self:
+        """The same codec for one run: it reads what the run has shared, and may share more.
+
+        From then on `encode` leaves large values to `shared`.
 
         Args:
-            blobs: The run's.
-            is_sharing: Whether `encode` leaves large values to `shared`. If not, its payloads
-                can be read without the run, as those of the codec itself.
+            blobs: The run's. To read only: `Blobs(await store.blobs(number))`.
         """
         bound = copy(self)
         bound._blobs = blobs  # noqa: SLF001 - our own copy
-        if is_sharing:
-            bound._cut_above = min(self._share_above, self._max_bytes)  # noqa: SLF001
-            bound._bare_bytes = min(self._bare_bytes, bound._cut_above)  # noqa: SLF001
+        bound._cut_above = min(self._share_above, self._max_bytes)  # noqa: SLF001
+        bound._bare_bytes = min(self._bare_bytes, bound._cut_above)  # noqa: SLF001
         return bound
+
+    def self_contained(self) -> Self:
+        """The same codec, which shares nothing more: what it encodes can outlive the run."""
+        free = copy(self)
+        free._cut_above = self._max_bytes  # noqa: SLF001 - our own copy
+        return free
 
     def passes_through(self, value: Any) -> bool:
         """Whether a value is its own replay, so that it need not be decoded to equal it."""

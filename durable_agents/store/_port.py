@@ -86,6 +86,8 @@ class Write(msgspec.Struct, kw_only=True):
         status: The run's new status; None leaves it.
         outputs: Outputs sent, in order.
         memory: Agent, key and what became of paths of short-term memory; None: it is gone.
+        blobs: Large parts of values by the hash of their content, those that the run does not
+            have yet: what the entries refer to must be there when they are.
     """
 
     number: int
@@ -93,6 +95,7 @@ class Write(msgspec.Struct, kw_only=True):
     status: RunStatus | None = None
     outputs: Sequence[SentEvent] = ()
     memory: tuple[str, str, Mapping[str, MemoryUpdate | None]] | None = None
+    blobs: Mapping[bytes, Payload] | None = None
 
 
 class Store(Protocol):
@@ -146,6 +149,14 @@ class Store(Protocol):
 
         Raises:
             StoreDamagedError: A row fails its checksum.
+        """
+        ...
+
+    async def blobs(self, number: int) -> dict[bytes, Payload]:
+        """Large parts of a run's values, by the hash of their content; they go with the run.
+
+        Raises:
+            StoreDamagedError: One of them fails its checksum.
         """
         ...
 

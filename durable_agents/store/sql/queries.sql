@@ -23,6 +23,9 @@ ON CONFLICT (agent, key, path) DO UPDATE SET body = excluded.body;
 -- delete_memory: one path of a key's memory
 DELETE FROM memory WHERE agent = ? AND key = ? AND path = ?;
 
+-- add_blob: a large part of a run's values; no row where the run has it already
+INSERT INTO blobs (run, hash, body) VALUES (?, ?, ?) ON CONFLICT (run, hash) DO NOTHING;
+
 -- set_meta: a fact about the store
 INSERT INTO meta (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value;
 
@@ -47,6 +50,9 @@ SELECT accepted FROM runs WHERE run = ?;
 
 -- journal: the other rows of a run, in order
 SELECT seq, body FROM journal WHERE run = ? ORDER BY seq;
+
+-- blobs: large parts of a run's values
+SELECT hash, body FROM blobs WHERE run = ?;
 
 -- run_by_number: one run
 SELECT run, id, agent, key, status FROM runs WHERE run = ?;
