@@ -310,6 +310,8 @@ class Joiner:
             following = read[following][0]
         for one, (base, taken, steps) in reversed(read.items()):
             before = self._state(base, taken)
+            if before is None:
+                raise _damaged(one)
             hashes = list(accumulate(steps, self._hasher.state, initial=before))
             if hashes[-1] != one:
                 raise _damaged(one)
@@ -320,25 +322,29 @@ class Joiner:
         return known[name]
 
     def _read_chain(self, name: bytes) -> tuple[bytes, int, list[bytes]]:
-        base, taken, steps = expect(decode_plain(self._content(name, _CHAIN)), list)
-        if expect(taken, int) < 0:
-            raise _damaged(name)
-        return expect(base, bytes), taken, [expect(step, bytes) for step in expect(steps, list)]
+        content = self._content(name, _CHAIN)
+        try:
+            base, taken, steps = expect(decode_plain(content), list)
+            steps = [expect(step, bytes) for step in expect(steps, list)]
+            if expect(taken, int) >= 0:
+                return expect(base, bytes), taken, steps
+        except (msgspec.MsgspecError, TypeError, ValueError, RecursionError) as error:
+            raise _damaged(name) from error
+        raise _damaged(name)
 
-    def _state(self, name: bytes, taken: int) -> bytes:
-        """The state of a list of which chains were checked, after so many steps."""
+    def _state(self, name: bytes, taken: int) -> bytes | None:
+        """The state of a list, of checked chains, after so many steps; None: it has fewer."""
         if not taken:
             return _START
-        following = name
-        while following:
-            chain = self._blobs.chains[following]
+        while name:
+            chain = self._blobs.chains[name]
             own = taken - chain.taken
             if own > len(chain.hashes):
                 break
             if own > 0:
                 return chain.hashes[own - 1]
-            following = chain.base
-        raise _damaged(name)  # it never was that long
+            name = chain.base
+        return None
 
 
 def _damaged(name: bytes) -> ValueError:

@@ -93,7 +93,7 @@ VALUE: st.SearchStrategy[Any] = st.recursive(
 
 
 @pytest.mark.slow
-@settings(deadline=None)
+@settings(deadline=None, max_examples=40)
 @given(
     values=st.lists(VALUE, min_size=1, max_size=4),
     above=st.sampled_from([64, 300, 2_048]),
@@ -117,13 +117,13 @@ def test_any_values_of_a_run_come_back_equal(
 
 
 @pytest.mark.slow
-@settings(deadline=None)
+@settings(deadline=None, max_examples=40)
 @given(
     pieces=st.lists(st.lists(VALUE, min_size=1, max_size=4), min_size=1, max_size=12),
     restarts=st.booleans(),
 )
 def test_a_growing_list_costs_what_is_new(pieces: list[list[Any]], restarts: bool) -> None:
-    """And some hundred bytes for each state at most, whatever came before."""
+    """And not more than 1,000 bytes for each state beside it, whatever came before."""
     journal = Journal(Codec(share_above=SMALL, compress_above=None))
     whole: list[Any] = []
 
@@ -138,7 +138,7 @@ def test_a_growing_list_costs_what_is_new(pieces: list[list[Any]], restarts: boo
         alone.write(piece)
         growth = journal.size - before
         # A short last step is stored again, and each part may lie beside the others.
-        assert growth <= 2 * alone.size + 600
+        assert growth <= 2 * alone.size + 1_000
 
     assert same(whole, journal.read(recorded))
 
@@ -294,7 +294,7 @@ class Odd:
 
 def test_a_payload_of_before_the_run_is_shared_like_a_value() -> None:
     """A memory that outlives runs stands alone, and its snapshot in a run does not."""
-    codec = Codec(secret=SECRET)
+    codec = Codec(secret=SECRET, compress_above=None)
     journal = Journal(codec)
     cell = codec.encode_data(messages(50), "memory")
     journal.write(messages(48))
@@ -435,12 +435,12 @@ BLOB, CHAIN = 1, 2
         ([b"", -1, [b"\x90"]], "damaged or forged"),
         ([b"", 0, []], "damaged or forged"),
         ([b"nobody", 0, []], "6e6f626f6479 of its run is missing"),
-        ([b"", 0, ["text"]], "str"),
-        ([b"", 0, 1], "int"),
-        (["", 0, []], "str"),
-        ([b"", "0", []], "str"),
-        (7, "int"),
-        ([b""], "not enough values"),
+        ([b"", 0, ["text"]], "damaged or forged"),
+        ([b"", 0, 1], "damaged or forged"),
+        (["", 0, []], "damaged or forged"),
+        ([b"", "0", []], "damaged or forged"),
+        (7, "damaged or forged"),
+        ([b""], "damaged or forged"),
     ],
 )
 def test_a_forged_chain_is_refused(content: Any, problem: str) -> None:
@@ -541,6 +541,7 @@ def test_no_blob_can_be_forged_without_the_secret() -> None:
     recorded = honest.write(Odd(LONG))
     forger.write(Trap(LONG))
     (content,) = forger.blobs.values()
+    Trap.sprung.clear()
 
     for forgery in (content, Payload("blob+hmac", b"0" * 32 + content.data)):
         honest.blobs = dict.fromkeys(honest.blobs, forgery)
