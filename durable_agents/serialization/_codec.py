@@ -22,7 +22,7 @@ Rule 1: nothing of a payload is decoded before its layers were checked. Rule 2: 
 
 from collections.abc import Callable
 from copy import copy
-from typing import Any, Literal, Self, TypeAlias
+from typing import Any, ClassVar, Literal, Self, TypeAlias
 
 import msgspec
 
@@ -62,7 +62,8 @@ def encode_error(refused: Refused, what: What, remedy: str = _REMEDY) -> EncodeE
 class Codec(Sealing):
     """Turns values into payloads and back, exactly: type and value come back equal.
 
-    A subclass that overrides `seal` and `unseal` can encrypt everything that goes to disk.
+    A subclass that overrides `seal` and `unseal` can encrypt every value that goes to disk. It
+    sets `shows_arguments` to False, since previews of arguments are text for people.
 
     Args:
         pickle: What happens to values that only a pickle can hold. `"allow"`: they are pickled.
@@ -88,6 +89,10 @@ class Codec(Sealing):
         "_pickle",
         "_share_above",
     )
+
+    shows_arguments: ClassVar[bool] = True
+    """Whether the journal shows the arguments of durable calls to people, shortened. They are
+    not needed for a replay."""
 
     def __init__(
         self,

@@ -84,6 +84,8 @@ class DurableCalls:
             identity = identify(fn, args, kwargs, options)
         except (SerializationError, DefinitionError, TypeError) as error:
             return _raise(error)
+        if not self._scope.codec.shows_arguments:
+            identity.preview = "..."
         call = CallInProgress(self._scope, branch, (branch.path, position), identity)
         return self._perform(call)
 

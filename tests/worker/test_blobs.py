@@ -31,7 +31,7 @@ from durable_agents import (
 from durable_agents.journal import ActionStarted, CallSettled
 from durable_agents.serialization import Blobs
 from durable_agents.testing import CrashingStore
-from tests.worker._kit import AT_ONCE, Gate, agent_of, entries, finish, interrupt, life
+from tests.worker._kit import AT_ONCE, Calls, Gate, agent_of, entries, finish, interrupt, life
 
 TURNS = 12
 Message = dict[str, Any]
@@ -315,6 +315,29 @@ async def test_a_damaged_blob_leaves_the_run_to_a_person(tmp_path: Path) -> None
     with pytest.raises(RunParkedError, match=f"blob {name.hex()} of run number 1 fails its"):
         await finish(agent, store)
     assert 1 == odds.made
+
+
+class Silent(Codec):
+    """Shows nobody what a call was made with."""
+
+    shows_arguments = False
+
+
+async def test_a_codec_can_keep_arguments_out_of_the_journal() -> None:
+    """They are for people alone: a replay does without."""
+    store, gate, calls = InMemoryStore(), Gate(), Calls()
+
+    async def act(event: Any, ctx: RunnerContext) -> None:
+        value = await ctx.durable(calls.echo, "confidential")
+        await gate.wait()
+        ctx.output(value)
+
+    await interrupt(agent_of(act), store, gate, codec=Silent())
+    outputs = await finish(agent_of(act), store, codec=Silent())
+
+    assert (["confidential"], ["confidential"]) == (outputs, calls.made)
+    (settled,) = [e for e in await entries(store) if isinstance(e, CallSettled)]
+    assert "..." == settled.preview
 
 
 class Sealing(Codec):
