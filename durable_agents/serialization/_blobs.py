@@ -340,7 +340,7 @@ class Joiner:
             chain = self._blobs.chains[name]
             own = taken - chain.taken
             if own > len(chain.hashes):
-                break
+                return None
             if own > 0:
                 return chain.hashes[own - 1]
             name = chain.base

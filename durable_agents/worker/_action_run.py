@@ -26,7 +26,6 @@ from durable_agents.journal import (
     DeliveryOrder,
     DurableOptions,
     Entry,
-    MemoryUpdate,
     SentEvent,
     call_id,
     place,
@@ -37,7 +36,7 @@ from durable_agents.worker._current import CURRENT_CALL, Call
 from durable_agents.worker._delivery import Delivery
 from durable_agents.worker._durable_call import DurableCalls
 from durable_agents.worker._lineage import ActionTasks, Branch
-from durable_agents.worker._memories import Memories, as_recorded
+from durable_agents.worker._memories import Memories, snapshot_as_recorded
 from durable_agents.worker._services import UNWINDING_SECONDS, Services
 from durable_agents.worker._sync_action import (
     action_thread_branch,
@@ -267,7 +266,11 @@ class ActionRun:
         """Enqueue an entry; the first one takes the start of the action with it."""
         if self._has_started:
             return self.run.write([entry])
-        snapshot = self._recorded_snapshot()
+        try:
+            snapshot = snapshot_as_recorded(self.codec, self._short_term_snapshot)
+        except SerializationError as error:
+            self.taint(error)
+            raise
         self._has_started = True
         started = ActionStarted(
             self.number,
@@ -278,14 +281,6 @@ class ActionRun:
             self.services.clock.now(),
         )
         return self.run.write([started, entry])
-
-    def _recorded_snapshot(self) -> dict[str, MemoryUpdate]:
-        snapshot = self._short_term_snapshot
-        try:
-            return dict(zip(snapshot, as_recorded(self.codec, snapshot.values()), strict=True))
-        except SerializationError as error:
-            self.taint(error)
-            raise
 
     def send(self, event: object) -> None:
         """Buffer an event."""

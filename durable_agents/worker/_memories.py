@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from durable_agents.journal import MemoryUpdate
 from durable_agents.serialization import Codec
 
-__all__ = ["Memories", "as_recorded", "changed"]
+__all__ = ["Memories", "as_recorded", "changed", "snapshot_as_recorded"]
 
 
 @dataclass(slots=True)
@@ -39,3 +39,10 @@ def as_recorded(codec: Codec, updates: Iterable[MemoryUpdate]) -> list[MemoryUpd
         else MemoryUpdate(update.path, update.kind, codec.shared(update.payload))
         for update in updates
     ]
+
+
+def snapshot_as_recorded(
+    codec: Codec, memory: Mapping[str, MemoryUpdate]
+) -> dict[str, MemoryUpdate]:
+    """The same for a memory by path."""
+    return dict(zip(memory, as_recorded(codec, memory.values()), strict=True))

@@ -147,16 +147,16 @@ class ActiveRun:
     async def _prepare(self) -> None:
         try:
             short_term = await self._services.store.memory(self._plan.name, self.key)
-            if self._stored.state is not None and self._stored.state.actions:
+            if (state := self._stored.state) is not None and state.actions:
                 await self._read_blobs()
         except StoreError as error:
             self._end(Ending(RunStatus.RUNNING, str(error), error))
             return
         self._memories.short_term = short_term
-        self._begin(self._stored.state)
+        self._begin(state)
 
     async def _read_blobs(self) -> None:
-        """Take in what the record refers to; only what has been acted on can."""
+        """Take in what the record of an action may refer to."""
         self._blobs = Blobs(await self._services.store.blobs(self.number))
         self.codec = self._services.codec.for_run(self._blobs)
 
