@@ -12,6 +12,10 @@ class Payload(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """`"plain"`, `"typed"`, `"pickle"` ..., with `"+zlib"` and the like behind it."""
     data: bytes
 
+    def __repr__(self) -> str:
+        # Records end up in logs and tracebacks, where contents have no business.
+        return f"Payload({self.encoding!r}, {len(self.data)} bytes)"
+
 
 class Unsealed(Payload, frozen=True, array_like=True, gc=False):
     """A large value on its way: encoded, without a layer yet, and nothing to put on disk.

@@ -19,7 +19,8 @@ import asyncio
 import os
 import sqlite3
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from contextlib import AsyncExitStack, suppress
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, TypeVar, cast
 
@@ -37,15 +38,18 @@ from durable_agents.journal import (
     decode_row,
 )
 from durable_agents.serialization import Payload
+from durable_agents.store._closing import close_each
 from durable_agents.store._group_commit import BadWriteError
 from durable_agents.store._port import (
     AcceptedRun,
     NewRun,
     OutputRow,
+    Retention,
     RunRow,
     StoreFacts,
     Write,
 )
+from durable_agents.store._retention import prune_some
 from durable_agents.store._sqlite_file import (
     FileLock,
     as_store_error,
@@ -74,7 +78,7 @@ _DATA_ERRORS = (
 """What the driver raises where a value cannot be written, rather than the disk."""
 
 _CHECKPOINT_BYTES = 4 * 2**20
-"""Entries written between two checkpoints; the WAL stays at a small multiple of it."""
+"""Written to the WAL between two checkpoints, about; it stays at a small multiple of it."""
 
 
 class SqliteStore:
@@ -142,6 +146,10 @@ class SqliteStore:
         """Commit what has been enqueued, checkpoint, and let the file go.
 
         Cancellation: the file is let go all the same, before the cancellation goes on.
+
+        Raises:
+            sqlite3.Error: A connection could not be closed; the file is let go all the same.
+                What was committed is safe.
         """
         closing = asyncio.ensure_future(self._close())
         try:
@@ -154,14 +162,17 @@ class SqliteStore:
         queue, self._queue = self._queue, None
         reader, self._reader = self._reader, None
         committer, self._committer = self._committer, None
-        async with AsyncExitStack() as closing:  # the last one first, whatever fails
-            closing.callback(self._lock.release)
-            if committer is not None:
-                closing.push_async_callback(committer.close, mark=queue is not None)
-            if reader is not None:
-                closing.push_async_callback(reader.close)
-            if queue is not None:
-                closing.push_async_callback(queue.close)
+        closers: list[Callable[[], Awaitable[None]]] = []
+        if queue is not None:
+            closers.append(queue.close)
+        if reader is not None:
+            closers.append(reader.close)
+        if committer is not None:
+            closers.append(partial(committer.close, mark=queue is not None))
+        try:
+            await close_each(closers)
+        finally:
+            self._lock.release()
 
     def accept(self, run: NewRun) -> asyncio.Future[AcceptedRun]:
         """Take an input in; see `Store.accept`."""
@@ -230,6 +241,35 @@ class SqliteStore:
         """Outputs of all runs, beginning behind a position."""
         return self._as_outputs(await self._select("outputs", (after, limit)))
 
+    async def last_position(self) -> int:
+        """Position of the newest output."""
+        rows = await self._select("last_position", ())
+        position: int = rows[0][0]
+        return position
+
+    async def acknowledged(self, consumer: str) -> int:
+        """How far a consumer has come; see `Store.acknowledged`."""
+        rows = await self._select("acknowledged", (consumer,))
+        return rows[0][0] if rows else 0
+
+    async def acknowledge(self, consumer: str, position: int) -> None:
+        """Keep how far a consumer has come; see `Store.acknowledge`."""
+        parameters = (consumer, position)
+        await self._change(lambda c: c.execute(self._sql["acknowledge"], parameters))
+
+    async def prune(self, retention: Retention) -> int:
+        """Forget some runs that have ended; see `Store.prune`."""
+        return await self._change(lambda c: prune_some(c, self._sql, retention))
+
+    async def _change(self, function: Callable[[sqlite3.Connection], T]) -> T:
+        """Change the file between two commits."""
+        if self._committer is None:
+            raise StoreUnavailableError(str(self.path), NOT_OPEN)
+        try:
+            return await self._committer.execute(function)
+        except sqlite3.Error as error:
+            raise as_store_error(error, self.path) from error
+
     @property
     def _opened(self) -> WriteQueue:
         if self._queue is None:
@@ -251,14 +291,31 @@ class SqliteStore:
 
     async def _runs(self, name: str, parameters: Row) -> list[RunRow]:
         return [
-            RunRow(number, run_id, agent, run_id if key is None else key, RunStatus(status))
-            for number, caller_id, agent, key, status in await self._select(name, parameters)
-            for run_id in [self._opened.run_id(number) if caller_id is None else caller_id]
+            RunRow(
+                number, run_id, agent, run_id if key is None else key, RunStatus(status), turn
+            )
+            for number, caller_id, agent, key, status, turn in await self._select(
+                name, parameters
+            )
+            for run_id in [self._run_id(number, caller_id)]
         ]
+
+    def _run_id(self, number: int, caller_id: str | None) -> str:
+        return self._opened.run_id(number) if caller_id is None else caller_id
 
     def _as_outputs(self, rows: list[Row]) -> list[OutputRow]:
         name = str(self.path)
-        return [OutputRow(p, run, decode_output(run, body, name)) for p, run, body in rows]
+        return [
+            OutputRow(
+                position,
+                number,
+                run_id,
+                run_id if key is None else key,
+                decode_output(number, body, name),
+            )
+            for position, number, caller_id, key, body in rows
+            for run_id in [self._run_id(number, caller_id)]
+        ]
 
 
 class _Committer:
@@ -325,7 +382,12 @@ class _Committer:
                 transaction.append(seq, queued.number, queued.body)
                 if write.blobs is not None:
                     transaction.add_blobs(queued.number, write.blobs)
-                if write.status is not None or write.outputs or write.memory is not None:
+                if (
+                    write.status is not None
+                    or write.outputs
+                    or write.memory is not None
+                    or write.requeues
+                ):
                     transaction.add_effects(write, self._next_position)
         return transaction
 

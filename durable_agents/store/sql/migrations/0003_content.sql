@@ -6,9 +6,3 @@ CREATE TABLE blobs (
     body BLOB NOT NULL,            -- checksum, then the payload
     PRIMARY KEY (run, hash)
 ) WITHOUT ROWID;
-
--- They belong to their run and go with it, whoever deletes it.
-CREATE TRIGGER blobs_go_with_their_run AFTER DELETE ON runs
-BEGIN
-    DELETE FROM blobs WHERE run = OLD.run;
-END;
