@@ -8,7 +8,7 @@ run's completion travels in the same row.
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -21,7 +21,6 @@ from durable_agents.journal import (
     ActionFailed,
     ActionState,
     Entry,
-    MemoryUpdate,
     RunCancelled,
     RunCompleted,
     RunFailed,
@@ -31,10 +30,11 @@ from durable_agents.journal import (
     SentEvent,
 )
 from durable_agents.memory import apply_updates
-from durable_agents.serialization import Codec, Payload
+from durable_agents.serialization import Blobs, Codec, Payload
 from durable_agents.store import Write
-from durable_agents.worker._action_run import ActionRun, Effects, Memories
+from durable_agents.worker._action_run import ActionRun, Effects
 from durable_agents.worker._context import ActionContext
+from durable_agents.worker._memories import Memories, as_recorded, changed
 from durable_agents.worker._services import Services
 
 __all__ = ["ActiveRun", "Ending", "StoredRun"]
@@ -93,6 +93,8 @@ class ActiveRun:
         self.number = stored.number
         self.run_id = stored.run_id
         self.key = stored.key
+        self._blobs = Blobs()
+        self.codec = services.codec.for_run(self._blobs)
         self._progress: asyncio.Event | None = None
         self._stored = stored
         self._plan = plan
@@ -152,7 +154,10 @@ class ActiveRun:
 
     def write(self, entries: list[Entry]) -> asyncio.Future[int]:
         """Enqueue entries of the run."""
-        future = self._services.store.append(Write(number=self.number, entries=entries))
+        write = Write(number=self.number, entries=entries)
+        if self._blobs.new:
+            write.blobs = self._blobs.take_new()
+        future = self._services.store.append(write)
         if self._progress is not None:
             future.add_done_callback(self._note_progress)
         return future
@@ -169,11 +174,18 @@ class ActiveRun:
     async def _prepare(self) -> None:
         try:
             short_term = await self._services.store.memory(self._plan.name, self.key)
+            if (state := self._stored.state) is not None and state.actions:
+                await self._read_blobs()
         except StoreError as error:
             self._end(Ending(RunStatus.RUNNING, str(error), error))
             return
         self._memories.short_term = short_term
-        self._begin(self._stored.state)
+        self._begin(state)
+
+    async def _read_blobs(self) -> None:
+        """Take in what the record of an action may refer to."""
+        self._blobs = Blobs(await self._services.store.blobs(self.number))
+        self.codec = self._services.codec.for_run(self._blobs)
 
     def _begin(self, state: RunState | None) -> None:
         try:
@@ -198,7 +210,7 @@ class ActiveRun:
             return
         self._memories.sensory = apply_updates({}, state.sensory)
         for sent in state.events:
-            event = self._services.codec.decode(sent.event.payload)
+            event = self.codec.decode(sent.event.payload)
             upstream = (sent.upstream_event, sent.upstream_action)
             self._line_up(self._record_of(sent.event.event_id, event, sent.at, upstream))
 
@@ -299,6 +311,7 @@ class ActiveRun:
             except Exception as error:  # noqa: BLE001 - a condition raised
                 await self._fail(action_run.number, error)
                 return
+        write.blobs = self._blobs.take_new()
         if self._cancel_reason is not None:
             write.entries.append(RunCancelled(self._cancel_reason, now))
             write.status = RunStatus.CANCELLED
@@ -336,24 +349,24 @@ class ActiveRun:
                 action_run.number,
                 event,
                 name,
-                sent,
+                [SentEvent(e.event_id, self.codec.shared(e.payload), e.at) for e in sent],
                 len(effects.outputs),
-                action_run.sensory.updates if wrote else [],
-                action_run.short_term.updates if wrote else [],
+                as_recorded(self.codec, action_run.sensory.updates) if wrote else [],
+                as_recorded(self.codec, action_run.short_term.updates) if wrote else [],
                 now,
             )
         )
         self._states[event, name].is_completed = True
         for one in sent:
             # The next action sees what it would see after a crash: a decoded copy.
-            decoded = self._services.codec.decode(one.payload)
+            decoded = self.codec.decode(one.payload)
             self._line_up(self._record_of(one.event_id, decoded, now, (event, name)))
         if not wrote:
             return
-        self._memories.sensory = _changed(self._memories.sensory, action_run.sensory.changes)
+        self._memories.sensory = changed(self._memories.sensory, action_run.sensory.changes)
         if changes := action_run.short_term.changes:
             write.memory = (self._plan.name, self.key, changes)
-            self._memories.short_term = _changed(self._memories.short_term, changes)
+            self._memories.short_term = changed(self._memories.short_term, changes)
 
     async def _park(self, reason: str) -> None:
         logger.warning("run %s is parked: %s", self.run_id, reason)
@@ -383,6 +396,7 @@ class ActiveRun:
             await action_run.record(failed)
             await self._pause(wait)
             state = RunState.of(await self._services.store.journal(self.number))
+            await self._read_blobs()
         except StoreError as store_error:
             self._end(Ending(RunStatus.RUNNING, str(store_error), store_error))
             return
@@ -448,13 +462,3 @@ class ActiveRun:
 
     def _run_task(self, coroutine: Coroutine[Any, Any, None], what: str) -> None:
         self._spawn(coroutine, name=f"{self.run_id} {what}")
-
-
-def _changed(
-    memory: Mapping[str, MemoryUpdate], changes: Mapping[str, MemoryUpdate | None]
-) -> Mapping[str, MemoryUpdate]:
-    """A memory after an action's writes; the old one stays as its snapshot was."""
-    if not changes:
-        return memory
-    kept = {path: update for path, update in memory.items() if path not in changes}
-    return kept | {path: update for path, update in changes.items() if update is not None}
