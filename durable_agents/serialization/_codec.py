@@ -20,9 +20,8 @@ Rule 1: nothing of a payload is decoded before its layers were checked. Rule 2: 
 
 # ruff: noqa: ANN401 - the border where values are of any type
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from copy import copy
-from functools import cache
 from itertools import chain
 from typing import Any, ClassVar, Literal, Self, TypeAlias
 
@@ -346,8 +345,13 @@ def _encoded(value: Any, *, may_pickle: bool) -> tuple[str, bytes]:
     return "pickle", pickled(value)
 
 
-@cache
-def _slots_of(cls: Hashable) -> tuple[str, ...]:
-    assert isinstance(cls, type), "a codec's class; the annotation is the cache's"
-    slots = chain.from_iterable(c.__dict__.get("__slots__", ()) for c in cls.__mro__)
-    return tuple(name for name in slots if name not in {"__dict__", "__weakref__"})
+_SLOTS: dict[type[Any], tuple[str, ...]] = {}
+
+
+def _slots_of(cls: type[Any]) -> tuple[str, ...]:
+    slots = _SLOTS.get(cls)
+    if slots is None:
+        names = chain.from_iterable(c.__dict__.get("__slots__", ()) for c in cls.__mro__)
+        slots = tuple(name for name in names if name not in {"__dict__", "__weakref__"})
+        _SLOTS[cls] = slots
+    return slots
