@@ -65,12 +65,13 @@ class SharedLock:
     """
 
     def __init__(self, path: Path) -> None:
+        self._owner = ""
         self.name: str = ""
         """Name of this worker's own lock."""
         self.is_first: bool = False
         """Whether nobody else had the file open."""
         self._path = path
-        self._folder = Path(f"{path.resolve()}.workers")
+        self._folder = path
         self._files: list[int] = []
 
     def take(self, owner: str) -> None:
@@ -80,6 +81,9 @@ class SharedLock:
             StoreOwnedError: A living worker owns it alone; the error names it.
             StoreUnavailableError: The folder is missing or cannot be written.
         """
+        if self._files:
+            problem = f"it is owned by {self._owner}: make a store of its own for each worker"
+            raise StoreOwnedError(str(self._path), problem)
         try:
             self._take(owner)
         except OSError as error:
@@ -129,6 +133,7 @@ class SharedLock:
             (self._folder / name).unlink()
 
     def _take(self, owner: str) -> None:
+        self._folder = Path(f"{self._path.resolve()}.workers")
         self._folder.mkdir(_FOLDER_MODE, exist_ok=True)
         gate = os.open(self._folder, os.O_RDONLY | os.O_CLOEXEC)
         self._files.append(gate)
@@ -148,6 +153,7 @@ class SharedLock:
         self._files.append(own)
         fcntl.flock(own, fcntl.LOCK_EX | fcntl.LOCK_NB)
         _name_owner(file, f"{_SHARED}{owner}")
+        self._owner = owner
 
 
 def owner_text(owner: str) -> str:

@@ -183,8 +183,12 @@ class Membership:
         """Whether a worker is dead, or late."""
         return peer.is_late(boot, now) or self.lock.is_free(peer.lock)
 
-    def join(self, connection: sqlite3.Connection) -> str:
-        """Register, and take note of who died before; returns the store's token."""
+    def join(self, connection: sqlite3.Connection) -> tuple[str, tuple[int, ...]]:
+        """Register, and take note of who died before.
+
+        Returns:
+            The store's token, and its last numbers.
+        """
         sql = self._sql
         connection.execute("BEGIN IMMEDIATE")
         meta = read_meta(connection, sql, self.path)
@@ -197,8 +201,9 @@ class Membership:
             connection.execute(sql["orphan"])
             connection.execute(sql["set_meta"], ("was_closed", "1"))
         self.epoch = register(connection, sql, self.owner, self.lock.name)
+        numbers = connection.execute(sql["last_numbers"]).fetchone()
         connection.execute("COMMIT")
-        return meta["token"]
+        return meta["token"], numbers
 
     def leave(self, connection: sqlite3.Connection) -> None:
         """Give back all runs, at once."""
@@ -246,11 +251,11 @@ class SharedQueue(WriteQueue):
     def accept(self, run: NewRun) -> asyncio.Future[AcceptedRun]:
         """Queue an input; see `WriteQueue.accept`."""
         self._check(run)
-        key = run.key or ""
+        key, run_id = run.key or "", run.run_id or ""
         # What cannot be encoded fails its caller, here as in a store of one owner.
-        encode_row(0, [RunAccepted("", run.agent, key, run.input, run.at, run.is_event)])
+        encode_row(0, [RunAccepted(run_id, run.agent, key, run.input, run.at, run.is_event)])
         self._last_number -= 1
-        waiting = Acceptance(run, self._last_number, run.run_id or "", key)
+        waiting = Acceptance(run, self._last_number, run_id, key)
         return self._commits.enqueue(self._last_number, waiting, b"")
 
     def beat(self, beat: Beat) -> asyncio.Future[Pulse]:

@@ -110,8 +110,8 @@ class SharedTransaction:
         self._give_back(connection)
         self._claim_accepted(connection, known)
         beats = [(q, q.write.beat) for q in self._batch if isinstance(q.write, BeatWrite)]
-        for _, beat in beats:
-            self._beat(connection, beat)
+        if beats:
+            self._beat(connection, beats[-1][1])
         has_all = True
         if beats or self._may_claim:
             has_all = self._claim_more(connection, sys.maxsize if beats else _MAX_LOOKED_AT)

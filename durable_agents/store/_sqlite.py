@@ -123,8 +123,9 @@ class SqliteStore:
 
     async def open(self, owner: str) -> StoreFacts:
         """Take the file for one worker; see `Store.open`."""
-        self._owner = text = owner_text(owner)
+        text = owner_text(owner)
         await in_thread(lambda: self._lock.take(text), undo=lambda _: self._lock.release())
+        self._owner = text
         try:
             return await self._open()
         except sqlite3.Error as error:
@@ -152,7 +153,8 @@ class SqliteStore:
     ) -> StoreFacts:
         membership = Membership(self.path, lock, self._sql, committer.ask)
         membership.owner = self._owner
-        token = await committer.execute(membership.join)
+        token, numbers = await committer.execute(membership.join)
+        committer.start_at(*numbers[1:])
         queue = SharedQueue(str(self.path), token, 0, committer.commit)
         committer.share(membership, queue)
         membership.serve(queue)
@@ -201,7 +203,7 @@ class SqliteStore:
         committer, self._committer = self._committer, None
         self._membership = None
         async with AsyncExitStack() as closing:  # the last one first, whatever fails
-            closing.callback(self._lock.release)
+            closing.push_async_callback(asyncio.to_thread, self._lock.release)
             if committer is not None:
                 closing.push_async_callback(committer.close, mark=queue is not None)
             if reader is not None:

@@ -99,7 +99,7 @@ class Dispatcher:
     def offer(self, accepted: AcceptedRun, new: NewRun) -> Run:
         """A run was accepted; it starts when its turn comes."""
         run = self.handle(accepted)
-        if accepted.is_new:
+        if accepted.is_new and accepted.is_claimed:
             if self.scheduler.offer(accepted.key, accepted.number):
                 self._keep_input(accepted, new)
             self.dispatch()
@@ -205,7 +205,10 @@ class Dispatcher:
                 None,
             )
 
-    def _start(self, stored: StoredRun) -> ActiveRun:
+    def _start(self, stored: StoredRun) -> ActiveRun | None:
+        if self._has_lost(stored.number):
+            self._leave(stored.number, stored.key)
+            return None
         run = ActiveRun(stored, self._plan, self._services, self.spawn, self._on_end)
         self.active[stored.number] = run
         run.start()
@@ -214,17 +217,21 @@ class Dispatcher:
     async def _load(self, key: str, number: int) -> None:
         """Read a run from the store and start it, or leave it where it is."""
         pause = self._services.settings.store_retry_seconds
-        while True:
+        while not self._has_lost(number):
             try:
                 await self._resume(key, number)
-                break
             except StoreError as error:
+                if self._has_lost(number):
+                    break
                 if not error.retryable:
                     self._quarantine(key, number, error)
                     return
                 logger.warning("run number %d: %s; trying again", number, error)
+            else:
+                return
             await self._services.clock.sleep(pause)
             pause = min(2 * pause, _LONGEST_PAUSE)
+        self._leave(number, key)
 
     async def _resume(self, key: str, number: int) -> None:
         self._services.store.readmit(number)
@@ -263,7 +270,7 @@ class Dispatcher:
         self, number: int, accepted: RunAccepted, state: RunState
     ) -> ActiveRun | None:
         """Start a run where its record ends; on record itself, if its last owner died."""
-        if self._marks_take_over and number <= self._found_up_to:
+        if self._was_left(number):
             mark = RunTakenOver(self._owner, self._services.clock.now())
             await self._services.store.append(Write(number=number, entries=[mark]))
         if self._stopped_for is not None:
@@ -320,6 +327,10 @@ class Dispatcher:
             error = ending.error
             if self._stopped_for is not None:
                 return
+            if self._has_lost(run.number):
+                logger.warning("run %s: %s", run.run_id, ending.reason)
+                self._leave(run.number, run.key)
+                return
             if isinstance(error, StoreError) and not error.retryable:
                 self._quarantine(run.key, run.number, error)
                 return
@@ -330,10 +341,28 @@ class Dispatcher:
         self.ended_counts[ending.status] += 1
         self._tell(run.number, ending)
         if ending.status is RunStatus.PARKED:
-            self.scheduler.hold(run.key)
+            self._hold(run.key)
             self.dispatch()
         else:
             self._pass_on(run.key)
+
+    # What differs where several workers share the store: `_shared_dispatcher.py`.
+
+    def _was_left(self, number: int) -> bool:
+        """Whether the worker that had the run before died."""
+        return self._marks_take_over and number <= self._found_up_to
+
+    def _has_lost(self, number: int) -> bool:  # noqa: ARG002 - others may
+        """Whether another worker took the run over."""
+        return False
+
+    def _leave(self, number: int, key: str) -> None:
+        """A run that was lost has ended here."""
+        raise NotImplementedError  # nobody loses what is not shared
+
+    def _hold(self, key: str) -> None:
+        """The key's run is parked."""
+        self.scheduler.hold(key)
 
     def _quarantine(self, key: str, number: int, error: StoreError) -> None:
         """What the store refuses or cannot read is not guessed at: the run keeps its key."""

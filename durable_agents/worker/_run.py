@@ -14,7 +14,12 @@ from typing import Any
 
 from durable_agents.actions import Action
 from durable_agents.agent import AgentPlan
-from durable_agents.errors import CallFailedError, SerializationError, StoreError
+from durable_agents.errors import (
+    CallFailedError,
+    SerializationError,
+    StoreConflictError,
+    StoreError,
+)
 from durable_agents.events import Event, EventRecord, InputEvent, type_name_of
 from durable_agents.journal import (
     ActionCompleted,
@@ -264,7 +269,7 @@ class ActiveRun:
         try:
             await self._services.store.append(write)
         except StoreError as error:
-            if error.retryable:
+            if error.retryable or isinstance(error, StoreConflictError):
                 self._end(Ending(RunStatus.RUNNING, str(error), error))
             else:
                 await self._fail(-1 if action_run is None else action_run.number, error)

@@ -7,6 +7,7 @@ from durable_agents.errors import DefinitionError
 from durable_agents.serialization import Codec
 from durable_agents.store import Store
 from durable_agents.worker._delivery import Ticker
+from durable_agents.worker._lease import Lease
 from durable_agents.worker._lineage import Lineage
 from durable_agents.worker._places import Places
 from durable_agents.worker._settings import WorkerSettings
@@ -32,6 +33,8 @@ class Services:
     calls: Places
     """The bounded pool that every durable call passes."""
     limits: dict[str, Places]
+    lease: Lease | None = None
+    """What must hold while a call begins; None where the store is not shared."""
 
     def limit(self, name: str) -> Places:
         """The bound that a function declared.

@@ -14,18 +14,20 @@ import msgspec
 
 from durable_agents.agent import Agent, AgentPlan
 from durable_agents.clock import Clock, SystemClock
-from durable_agents.errors import RunError
+from durable_agents.errors import RunError, StoreError
 from durable_agents.events import Event, InputEvent
 from durable_agents.journal import RunStatus
 from durable_agents.serialization import Codec
-from durable_agents.store import AcceptedRun, InMemoryStore, NewRun, Store
+from durable_agents.store import AcceptedRun, InMemoryStore, NewRun, Store, StoreFacts
 from durable_agents.worker._delivery import Ticker
 from durable_agents.worker._dispatcher import Dispatcher
 from durable_agents.worker._handle import Run
+from durable_agents.worker._lease import Lease
 from durable_agents.worker._lineage import Lineage
 from durable_agents.worker._places import Places
 from durable_agents.worker._services import UNWINDING_SECONDS, Services
 from durable_agents.worker._settings import WorkerSettings
+from durable_agents.worker._shared_dispatcher import SharedDispatcher
 from durable_agents.worker._threads import DaemonThreads
 
 __all__ = ["Worker", "WorkerStatistics"]
@@ -99,7 +101,8 @@ class Worker:
         facts = await self._store.open(owner)
         try:
             self._services = services = self._make_services()
-            self._dispatcher = Dispatcher(self._plan, services, owner, self._crashed)
+            self._check_privacy(facts)
+            self._dispatcher = self._make_dispatcher(services, owner)
             await self._dispatcher.find_open_runs(was_closed=facts.was_closed)
         except BaseException:
             await self._store.close()
@@ -229,6 +232,8 @@ class Worker:
 
     def _make_services(self) -> Services:
         settings = self._settings
+        calls = Places(settings.num_async_threads)
+        claims = self._store.claims
         return Services(
             settings=settings,
             store=self._store,
@@ -237,9 +242,28 @@ class Worker:
             lineage=Lineage(self._loop),
             ticker=Ticker(self._loop),
             threads=DaemonThreads(settings.num_sync_threads, "durable-agents-sync"),
-            calls=Places(settings.num_async_threads),
+            calls=calls,
             limits={name: Places(bound) for name, bound in settings.limits.items()},
+            lease=None
+            if claims is None
+            else Lease(claims, self._plan.name, settings, self._clock, calls),
         )
+
+    def _make_dispatcher(self, services: Services, owner: str) -> Dispatcher:
+        claims, lease = services.store.claims, services.lease
+        if claims is None or lease is None:
+            return Dispatcher(self._plan, services, owner, self._crashed)
+        return SharedDispatcher(self._plan, services, owner, self._crashed, claims, lease)
+
+    def _check_privacy(self, facts: StoreFacts) -> None:
+        """Refuse to read pickles that somebody else may have written."""
+        if self._codec.trusts_pickles and not facts.is_private:
+            problem = (
+                "others than its owner may read or write it, and pickles in it could run their "
+                "code: make it private (chmod 600), or give the worker a Codec with "
+                'pickle="signed" and a secret, or pickle="refuse"'
+            )
+            raise StoreError(str(getattr(self._store, "path", self._store)), problem)
 
     def _accepted(
         self,
