@@ -160,8 +160,7 @@ class SqliteStore:
         membership.serve(queue)
         self._queue, self._membership = queue, membership
         await asyncio.to_thread(lock.settle)
-        if lock.is_first:
-            _say_how_it_is_shared(self)
+        _say_how_it_is_shared(self)
         return StoreFacts(token, was_closed=True, is_private=private)
 
     def _make_file(self) -> bool:
