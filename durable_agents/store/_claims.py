@@ -43,8 +43,8 @@ class Pulse:
     expires: float
     """When the lease ends, on the clock of the beat."""
     is_idle: bool
-    """Whether the agent has nothing left to do, anywhere: whatever is open is parked, or waits
-    behind a run that is."""
+    """Whether the agent has nothing left to do, anywhere: whatever is open waits for a person,
+    or behind a run that does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +53,7 @@ class ClaimedRun:
 
     number: int
     key: str
+    turn: int
     was_left: bool
     """Whether a worker that died or was struck out had it; it may be what killed it."""
 
@@ -72,9 +73,10 @@ class Claimant(Protocol):
 class Claims(Protocol):
     """The runs of a shared store that are this worker's.
 
-    A run is claimed when it is open, nobody's and not parked, and no earlier run of its key is
-    open. That happens as it is accepted, as a run of this worker ends, and with each `beat`; by
-    as many as the worker has room for. It is given back as it ends or is parked.
+    A run is claimed when it is open, nobody's, waits for no person, and no earlier run of its
+    key is open. That happens as it is accepted, as a run of this worker ends, and with each
+    `beat`, while the worker has room. It is given back as it ends, or as it comes to wait for a
+    person.
     """
 
     def attach(self, claimant: Claimant) -> None:
@@ -109,7 +111,7 @@ class Claims(Protocol):
         ...
 
     async def statuses(self, numbers: Collection[int]) -> Mapping[int, RunStatus]:
-        """Status of those runs that have ended or are parked.
+        """Status of those runs that have ended or wait for a person.
 
         Raises:
             StoreError: The store cannot be read.

@@ -126,7 +126,12 @@ class Committer:
                 seq += 1
                 queued.result = seq
                 transaction.append(seq, queued.number, queued.body)
-                if write.status is not None or write.outputs or write.memory is not None:
+                if (
+                    write.status is not None
+                    or write.outputs
+                    or write.memory is not None
+                    or write.requeues
+                ):
                     transaction.add_effects(write, self._next_position)
         return transaction
 

@@ -134,7 +134,7 @@ class Membership:
         self._is_hungry = True
 
     async def statuses(self, numbers: Collection[int]) -> Mapping[int, RunStatus]:
-        """Status of those runs that have ended or are parked; see `Claims.statuses`."""
+        """Status of those runs that have ended or wait for a person; see `Claims.statuses`."""
         asked = list(numbers)
         rows: list[tuple[int, int]] = await self._execute(lambda c: self._settled(c, asked))
         return {number: RunStatus(status) for number, status in rows}
@@ -257,6 +257,12 @@ class SharedQueue(WriteQueue):
         self._last_number -= 1
         waiting = Acceptance(run, self._last_number, run_id, key)
         return self._commits.enqueue(self._last_number, waiting, b"")
+
+    def append(self, write: Write) -> asyncio.Future[int]:
+        """Queue entries of a run; a new turn is given in the transaction, too."""
+        self._check_open()
+        body = encode_row(write.number, write.entries)
+        return self._commits.enqueue(write.number, write, body)
 
     def beat(self, beat: Beat) -> asyncio.Future[Pulse]:
         """Queue a beat."""

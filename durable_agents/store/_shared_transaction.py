@@ -150,11 +150,16 @@ class SharedTransaction:
             elif isinstance(write, BeatWrite):
                 continue
             elif self._is_refused(connection, queued.number):
-                problem = f"another worker has run number {queued.number}: stop it here"
+                problem = (
+                    f"run number {queued.number} is another worker's: leave it to that one"
+                )
                 self.refused[queued] = StoreConflictError(str(self._membership.path), problem)
             else:
                 seq += 1
                 queued.result = seq
+                if write.requeues:
+                    number += 1
+                    write.turn = number
                 self._rows.append(seq, queued.number, queued.body)
                 self._last_row = (seq, queued.number, queued.body)
                 self._rows.add_effects(write, self._next_position)
@@ -248,8 +253,8 @@ class SharedTransaction:
         query = self._sql["claimable_without_key"]
         rows = connection.execute(query, (self._found.agent, room + len(lost))).fetchall()
         return [
-            ClaimedRun(number, self._queue.run_id(number), was_left=worker == _LEFT)
-            for number, worker in rows
+            ClaimedRun(number, self._queue.run_id(number), turn, was_left=worker == _LEFT)
+            for number, worker, turn in rows
             if number not in lost
         ][:room]
 
@@ -266,10 +271,10 @@ class SharedTransaction:
             most_keys -= 1
             row = self._next_key(connection, cursor)
             if row is not None and not (has_wrapped and first and row[1] >= first):
-                number, key, status, worker = row
+                number, key, status, worker, turn = row
                 cursor = f"{key}\0"  # nothing sorts between a key and this
-                if status != RunStatus.PARKED and not worker and number not in lost:
-                    claimed.append(ClaimedRun(number, key, was_left=worker == _LEFT))
+                if _is_active(RunStatus(status)) and not worker and number not in lost:
+                    claimed.append(ClaimedRun(number, key, turn, was_left=worker == _LEFT))
             elif has_wrapped:
                 has_all = True
             else:
@@ -289,4 +294,4 @@ class SharedTransaction:
 
 
 def _is_active(status: RunStatus) -> bool:
-    return status.is_open and status is not RunStatus.PARKED
+    return status.is_open and not status.waits_for_person

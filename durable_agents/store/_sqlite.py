@@ -19,7 +19,7 @@ import asyncio
 import logging
 import os
 import sqlite3
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, TypeVar
@@ -41,10 +41,12 @@ from durable_agents.store._port import (
     AcceptedRun,
     NewRun,
     OutputRow,
+    Retention,
     RunRow,
     StoreFacts,
     Write,
 )
+from durable_agents.store._retention import prune_some
 from durable_agents.store._sqlite_file import (
     as_store_error,
     connect,
@@ -271,6 +273,32 @@ class SqliteStore:
         """Outputs of all runs, beginning behind a position."""
         return self._as_outputs(await self._select("outputs", (after, limit)))
 
+    async def last_position(self) -> int:
+        """Position of the newest output."""
+        rows = await self._select("last_position", ())
+        position: int = rows[0][0]
+        return position
+
+    async def acknowledged(self, consumer: str) -> int:
+        """How far a consumer has come; see `Store.acknowledged`."""
+        rows = await self._select("acknowledged", (consumer,))
+        return rows[0][0] if rows else 0
+
+    async def acknowledge(self, consumer: str, position: int) -> None:
+        """Keep how far a consumer has come; see `Store.acknowledge`."""
+        parameters = (consumer, position)
+        await self._change(lambda c: c.execute(self._sql["acknowledge"], parameters))
+
+    async def prune(self, retention: Retention) -> int:
+        """Forget some runs that have ended; see `Store.prune`."""
+        return await self._change(lambda c: prune_some(c, self._sql, retention))
+
+    async def _change(self, function: Callable[[sqlite3.Connection], T]) -> T:
+        """Change the file between two commits."""
+        if self._committer is None:
+            raise StoreUnavailableError(str(self.path), NOT_OPEN)
+        return await self._committer.ask(function)
+
     @property
     def _opened(self) -> WriteQueue:
         if self._queue is None:
@@ -292,14 +320,31 @@ class SqliteStore:
 
     async def _runs(self, name: str, parameters: Row) -> list[RunRow]:
         return [
-            RunRow(number, run_id, agent, run_id if key is None else key, RunStatus(status))
-            for number, caller_id, agent, key, status in await self._select(name, parameters)
-            for run_id in [self._opened.run_id(number) if caller_id is None else caller_id]
+            RunRow(
+                number, run_id, agent, run_id if key is None else key, RunStatus(status), turn
+            )
+            for number, caller_id, agent, key, status, turn in await self._select(
+                name, parameters
+            )
+            for run_id in [self._run_id(number, caller_id)]
         ]
+
+    def _run_id(self, number: int, caller_id: str | None) -> str:
+        return self._opened.run_id(number) if caller_id is None else caller_id
 
     def _as_outputs(self, rows: list[Row]) -> list[OutputRow]:
         name = str(self.path)
-        return [OutputRow(p, run, decode_output(run, body, name)) for p, run, body in rows]
+        return [
+            OutputRow(
+                position,
+                number,
+                run_id,
+                run_id if key is None else key,
+                decode_output(number, body, name),
+            )
+            for position, number, caller_id, key, body in rows
+            for run_id in [self._run_id(number, caller_id)]
+        ]
 
 
 def _say_how_it_is_shared(store: SqliteStore) -> None:

@@ -32,10 +32,11 @@ __all__ = [
 APPLICATION_ID = 0x44416773
 """Marks a file as ours in its header ("DAgs")."""
 INDEX_OF_SHARED = (
-    "CREATE INDEX IF NOT EXISTS open_runs_by_key ON runs (agent, key, run) WHERE status < 10"
+    "CREATE INDEX IF NOT EXISTS open_runs_without_key ON runs (agent, turn) "
+    "WHERE status < 10 AND key IS NULL"
 )
-"""Finds the runs whose turn it is. Not in the schema: a file that one worker owns has no use
-for it, and would pay for it with every input."""
+"""Finds runs that are ordered with nobody. Not in the schema: a file that one worker owns has
+no use for it, and would pay for it with every input."""
 _HEADER = b"SQLite format 3\x00"
 _MODE = 0o600
 _UNAVAILABLE = {

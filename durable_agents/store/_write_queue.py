@@ -88,6 +88,9 @@ class WriteQueue:
         """Queue entries of a run."""
         self._check_open()
         number = write.number
+        if write.requeues:
+            self._last_number += 1
+            write.turn = self._last_number
         return self._commits.enqueue(number, write, encode_row(number, write.entries))
 
     def readmit(self, number: int) -> None:

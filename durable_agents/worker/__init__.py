@@ -3,7 +3,35 @@
 from durable_agents.worker._call import current_call
 from durable_agents.worker._current import CallInfo
 from durable_agents.worker._handle import Run
+from durable_agents.worker._outputs import Output
+from durable_agents.worker._run_agent import arun_agent, run_agent
 from durable_agents.worker._settings import WorkerSettings
+from durable_agents.worker._steering import (
+    UNSET,
+    cancel,
+    prune,
+    put_back,
+    resolution,
+    retention,
+    retry,
+)
 from durable_agents.worker._worker import Worker, WorkerStatistics
 
-__all__ = ["CallInfo", "Run", "Worker", "WorkerSettings", "WorkerStatistics", "current_call"]
+__all__ = [
+    "UNSET",
+    "CallInfo",
+    "Output",
+    "Run",
+    "Worker",
+    "WorkerSettings",
+    "WorkerStatistics",
+    "arun_agent",
+    "cancel",
+    "current_call",
+    "prune",
+    "put_back",
+    "resolution",
+    "retention",
+    "retry",
+    "run_agent",
+]

@@ -5,18 +5,20 @@ is open, wherever that was accepted or runs. So of each key at most one run is i
 between keys and the bound on the whole stay the scheduler's.
 """
 
+import logging
 from collections.abc import Callable, Collection, Sequence
 
 from durable_agents.agent import AgentPlan
 from durable_agents.errors import RunError, StoreError
 from durable_agents.journal import RunStatus
-from durable_agents.store import ClaimedRun, Claims
+from durable_agents.store import ClaimedRun, Claims, RunRow, Write
 from durable_agents.worker._dispatcher import Dispatcher
 from durable_agents.worker._lease import Lease
-from durable_agents.worker._run import Ending
 from durable_agents.worker._services import Services
 
 __all__ = ["SharedDispatcher"]
+
+logger = logging.getLogger("durable_agents")
 
 _LOST = (
     "another worker took the run over, since this one was not heard of in time; the run goes "
@@ -48,21 +50,19 @@ class SharedDispatcher(Dispatcher):
         super().__init__(plan, services, owner, on_crash)
         self._claims = claims
         self._lease = lease
-        self._left: set[int] = set()
-        self._quarantined: dict[int, str] = {}
 
     async def find_open_runs(self, *, was_closed: bool) -> None:  # noqa: ARG002 - each run says so itself
         """Claim the first runs; from now on the others see that this worker lives."""
         self._claims.attach(self)
         await self._lease.take()
-        self._read(self._keep_looking(), "keep the lease")
+        self.read(self._keep_looking(), "keep the lease")
 
     def claimed(self, runs: Sequence[ClaimedRun]) -> None:
         """These runs are this worker's now; see `Claimant`."""
         for run in runs:
             if run.was_left:
-                self._left.add(run.number)
-            self.scheduler.offer(run.key, run.number)
+                self._take_over.left.add(run.number)
+            self.scheduler.offer(run.key, self._turn_of(run.number, run.turn))
         self.dispatch()
 
     def lost(self, numbers: Collection[int]) -> None:
@@ -70,7 +70,7 @@ class SharedDispatcher(Dispatcher):
         for number in numbers:
             if (run := self.active.get(number)) is not None:
                 run.stop(_LOST)
-            elif (key := self._quarantined.pop(number, None)) is not None:
+            elif (key := self._held.pop(number, None)) is not None:
                 self.scheduler.release(key)
                 self._claims.forget(number)
         # What waits for its turn is left when it comes.
@@ -94,43 +94,42 @@ class SharedDispatcher(Dispatcher):
                 await self._tell_of_others()
 
     async def _tell_of_others(self) -> None:
-        """Tell those who hold a run that ended in another worker."""
-        known = {n: end.ending for n, end in self._ends.items() if not self._claims.holds(n)}
-        watched = [
-            number
-            for number, ending in known.items()
-            if ending is None or ending.status is RunStatus.PARKED
-        ]
+        """Tell those who hold a run that came to something in another worker."""
+        self._services.outputs.announce()
+        known = self.endings.waited_for()
+        watched = [number for number in known if not self._claims.holds(number)]
         if not watched:
             return
         try:
             for number, status in (await self._claims.statuses(watched)).items():
-                before = known[number]
-                if before is None or before.status is not status:
-                    ending = await self.read_ending(number)
+                if status is not known[number]:
+                    ending = await self.endings.read(number)
                     if ending is not None:
-                        self._tell(number, ending)
-        except StoreError:
-            return  # with the next news, if the store is well then
+                        self.endings.tell(number, ending)
+        except StoreError as error:
+            logger.warning("ends of runs cannot be read: %s; trying again", error)
 
-    def _was_left(self, number: int) -> bool:
-        return number in self._left
+    def put_back(self, row: RunRow, write: Write) -> None:
+        """A person put a run back to work: whoever has room claims it when its turn comes."""
+        if row.number in self._held:
+            super().put_back(row, write)
+        else:
+            self.endings.reopen(row.number)
 
-    def _has_lost(self, number: int) -> bool:
+    def has_lost(self, number: int) -> bool:
+        """Whether another worker took the run over."""
         return self._claims.has_lost(number)
 
-    def _leave(self, number: int, key: str) -> None:
-        end = self._ends.pop(number, None)
-        if end is not None and end.ending is None:
-            end.set(Ending(RunStatus.RUNNING, _LOST))
-        self._left.discard(number)
+    def drop(self, key: str, number: int) -> None:
+        """A run that was lost has ended here."""
+        self.endings.lose(number, _LOST)
+        self._take_over.left.discard(number)
         self._claims.forget(number)
-        self._pass_on(key)
-
-    def _hold(self, key: str) -> None:
-        # The store knows what waits behind a parked run, and who claims it when it goes on.
         self.scheduler.finish(key)
+        self.dispatch()
 
-    def _quarantine(self, key: str, number: int, error: StoreError) -> None:
-        self._quarantined[number] = key
-        super()._quarantine(key, number, error)
+    def leave(self, key: str, number: int, status: RunStatus) -> None:  # noqa: ARG002
+        """A run has come to something; if it waits for a person, the store keeps its key."""
+        self._take_over.left.discard(number)
+        self.scheduler.finish(key)
+        self.dispatch()

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from contextlib import closing
 from itertools import groupby
 from pathlib import Path
+from typing import TypeAlias
 
 import msgspec
 
@@ -28,13 +29,15 @@ from durable_agents import (
 )
 from tests.crash import witness
 from tests.crash.nursery import python
-from tests.crash.witness import Sighting, sightings, witnessed
+from tests.crash.witness import Sighting, witnessed
 
 CALLS = 4
 """Calls of one run, one after the other."""
 SECONDS = 0.03
 """How long a call takes."""
 AFTERWARDS = "afterwards"
+
+Process: TypeAlias = "subprocess.Popen[bytes]"
 
 agent = Agent("sharing")
 
@@ -50,8 +53,8 @@ async def step(run_id: str, number: int) -> str:
 async def walk(event: InputEvent[str], ctx: RunnerContext) -> None:
     steps: list[str] = []
     for number in range(CALLS):
-        # Nothing records this wait, so a process may be stopped where no call is in flight: what
-        # it goes on with is a call that another one may have made since.
+        # Nothing records this wait, so a process may be stopped where no call is in flight:
+        # what it goes on with is a call that another one may have made since.
         await asyncio.sleep(SECONDS)
         steps.append(await ctx.durable(step, event.input, number))
     ctx.output(steps)
@@ -121,7 +124,7 @@ def main(text: str) -> None:
     part.result.write_bytes(msgspec.json.encode(asyncio.run(take_part(part))))
 
 
-def start(part: Part) -> "subprocess.Popen[bytes]":
+def start(part: Part) -> Process:
     """Start a process that takes part."""
     with part.said.open("wb") as said:
         return subprocess.Popen(  # noqa: S603 - our own program
@@ -155,6 +158,3 @@ def in_flight(seen: list[Sighting], life: int) -> set[tuple[str, str]]:
     mine = sorted((s.call, s.phase) for s in seen if s.life == life)
     ended = {call for call, phase in mine if phase == "end"}
     return {call for call, _ in groupby(mine, key=lambda pair: pair[0]) if call not in ended}
-
-
-__all__ = ["CALLS", "Part", "Result", "began", "in_flight", "is_locked", "sightings", "start"]

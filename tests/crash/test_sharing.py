@@ -2,7 +2,6 @@
 
 import os
 import signal
-import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,6 +15,7 @@ from tests.crash.evidence import read
 from tests.crash.sharing import (
     CALLS,
     Part,
+    Process,
     Result,
     began,
     in_flight,
@@ -43,7 +43,7 @@ def parts(folder: Path, lease_seconds: float) -> list[Part]:
 
 
 @contextmanager
-def running(part: Part) -> Iterator["subprocess.Popen[bytes]"]:
+def running(part: Part) -> Iterator[Process]:
     process = start(part)
     try:
         yield process
@@ -68,7 +68,7 @@ def has_worked(part: Part) -> Callable[[], bool]:
     return look
 
 
-def stop_between_transactions(process: "subprocess.Popen[bytes]", part: Part) -> None:
+def stop_between_transactions(process: Process, part: Part) -> None:
     """Stop a process while it has calls in flight, and the file is not locked by it."""
     while True:
         wait_until(has_worked(part))

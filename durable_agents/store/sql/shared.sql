@@ -18,8 +18,8 @@ DELETE FROM workers WHERE epoch = ?;
 -- hand_on: all runs of a worker to whoever claims them
 UPDATE runs SET worker = ? WHERE worker = ?;
 
--- orphan: every open run of an owner that died; parked ones are nobody's
-UPDATE runs INDEXED BY open_runs SET worker = 0 WHERE status < 10 AND status <> 3;
+-- orphan: every open run of an owner that died; those that wait for a person are nobody's
+UPDATE runs INDEXED BY open_runs SET worker = 0 WHERE status < 10 AND status NOT IN (3, 4);
 
 -- disown: every claim, where nobody can be alive
 UPDATE runs SET worker = NULL WHERE worker IS NOT NULL;
@@ -42,18 +42,19 @@ SELECT run FROM runs WHERE worker = ?;
 
 -- has_earlier: whether a run waits behind another one of its key
 SELECT EXISTS (
-    SELECT 1 FROM runs INDEXED BY open_runs_by_key
-    WHERE status < 10 AND agent = ? AND key = ? AND run < ?
+    SELECT 1 FROM runs INDEXED BY open_runs_of_key
+    WHERE status < 10 AND key IS NOT NULL AND agent = ? AND key = ? AND turn < ?
 );
 
 -- first_of_key: the run whose turn it is, of the next key in their order
-SELECT run, key, status, worker FROM runs INDEXED BY open_runs_by_key
-WHERE status < 10 AND agent = ? AND key >= ? ORDER BY key, run LIMIT 1;
+SELECT run, key, status, worker, turn FROM runs INDEXED BY open_runs_of_key
+WHERE status < 10 AND key IS NOT NULL AND agent = ? AND key >= ? ORDER BY key, turn LIMIT 1;
 
 -- claimable_without_key: runs that are ordered with nobody
-SELECT run, worker FROM runs INDEXED BY open_runs_by_key
-WHERE status < 10 AND agent = ? AND key IS NULL AND status <> 3 AND coalesce(worker, 0) = 0
-ORDER BY run LIMIT ?;
+SELECT run, worker, turn FROM runs INDEXED BY open_runs_without_key
+WHERE status < 10 AND key IS NULL AND agent = ? AND status NOT IN (3, 4)
+  AND coalesce(worker, 0) = 0
+ORDER BY turn LIMIT ?;
 
 -- is_worked_on: whether anybody has a run of an agent
 SELECT EXISTS (SELECT 1 FROM runs WHERE worker > 0 AND agent = ?);
@@ -64,5 +65,5 @@ SELECT EXISTS (SELECT 1 FROM journal WHERE seq = ? AND run = ? AND body = ?);
 -- input_is_there: the same for a transaction that only accepted inputs
 SELECT EXISTS (SELECT 1 FROM runs WHERE run = ? AND accepted = ?);
 
--- settled: a run that has ended or is parked
-SELECT run, status FROM runs WHERE run = ? AND (status >= 10 OR status = 3);
+-- settled: a run that has ended or waits for a person
+SELECT run, status FROM runs WHERE run = ? AND (status >= 10 OR status IN (3, 4));
