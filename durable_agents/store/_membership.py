@@ -101,6 +101,7 @@ class Membership:
         self._peers: list[Peer] = []
         self._data_version = 0
         self._is_hungry = False
+        self._late_since: dict[int, float] = {}
 
     def serve(self, queue: "SharedQueue") -> None:
         """Take beats from now on."""
@@ -178,6 +179,20 @@ class Membership:
         """The other workers."""
         rows = connection.execute(self._sql["workers"])
         return [peer for row in rows if (peer := Peer(*row)).lock != self.lock.name]
+
+    def must_go(self, peer: Peer, beat: Beat) -> bool:
+        """Whether a worker is to be struck out: it is dead, or late and stays so.
+
+        One that merely could not write, since this very worker was stopped while it had the
+        file locked, gets the time for a beat.
+        """
+        if self.lock.is_free(peer.lock):
+            return True
+        if not peer.is_late(beat.boot, beat.now):
+            self._late_since.pop(peer.epoch, None)
+            return False
+        since = self._late_since.setdefault(peer.epoch, beat.now)
+        return beat.now - since >= beat.lease_seconds / 10
 
     def is_gone(self, peer: Peer, boot: str, now: float) -> bool:
         """Whether a worker is dead, or late."""

@@ -224,7 +224,7 @@ class SharedTransaction:
             connection.execute(sql["renew"], (beat.boot, expires, found.epoch))
             found.expires, found.boot = expires, beat.boot
         for peer in self._membership.peers(connection):
-            if self._membership.is_gone(peer, beat.boot, beat.now):
+            if self._membership.must_go(peer, beat):
                 connection.execute(sql["hand_on"], (_LEFT, peer.epoch))
                 connection.execute(sql["strike_out"], (peer.epoch,))
                 found.struck_out.append(peer)

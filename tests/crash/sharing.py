@@ -134,7 +134,7 @@ def start(part: Part) -> Process:
 
 def is_locked(store: Path) -> bool:
     """Whether somebody is in the middle of a transaction."""
-    with closing(sqlite3.connect(store, timeout=0, isolation_level=None)) as connection:
+    with closing(sqlite3.connect(store, timeout=0.01, isolation_level=None)) as connection:
         try:
             connection.execute("BEGIN EXCLUSIVE")
         except sqlite3.OperationalError:

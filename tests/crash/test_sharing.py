@@ -5,6 +5,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -26,7 +27,7 @@ from tests.crash.witness import Sighting, sightings
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(60)]
 
-KEYS = ["w", "x", "y", "z", "w", "x", "y", "w"]
+KEYS = [*"wxyz"] * 3
 
 
 def parts(folder: Path, lease_seconds: float) -> list[Part]:
@@ -57,27 +58,22 @@ def wait_until(is_so: Callable[[], bool]) -> None:
         time.sleep(0.002)
 
 
-def has_worked(part: Part) -> Callable[[], bool]:
+def is_caught(part: Part) -> bool:
     """Whether a process has settled calls, and has others in flight."""
-
-    def look() -> bool:
-        seen = sightings(part.witness)
-        ended = sum(s.life == part.number and s.phase == "end" for s in seen)
-        return ended >= CALLS and bool(in_flight(seen, part.number))
-
-    return look
+    seen = sightings(part.witness)
+    ended = sum(s.life == part.number and s.phase == "end" for s in seen)
+    return ended >= CALLS and bool(in_flight(seen, part.number))
 
 
 def stop_between_transactions(process: Process, part: Part) -> None:
     """Stop a process while it has calls in flight, and the file is not locked by it."""
     while True:
-        wait_until(has_worked(part))
+        wait_until(partial(is_caught, part))
         process.send_signal(signal.SIGSTOP)
         os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WNOWAIT)
         # The other one works on: what is locked now and then is not locked for good.
-        if in_flight(sightings(part.witness), part.number) and not all(
-            is_locked(part.store) or time.sleep(0.01) for _ in range(50)
-        ):
+        is_stuck = all(is_locked(part.store) for _ in range(8))
+        if is_caught(part) and not is_stuck:
             return
         process.send_signal(signal.SIGCONT)
 
@@ -116,7 +112,7 @@ def test_a_worker_that_is_stopped_past_its_lease_repeats_nothing_when_it_goes_on
     tmp_path: Path,
 ) -> None:
     """Its runs are taken over and completed, its late writes are refused, and it works on."""
-    first, second = parts(tmp_path, lease_seconds=1.0)
+    first, second = parts(tmp_path, lease_seconds=2.0)
     with running(first) as stopped, running(second) as other:
         stop_between_transactions(stopped, first)
         in_doubt = unsettled(first)
@@ -140,7 +136,7 @@ def test_the_runs_of_a_worker_that_is_killed_are_taken_over_at_once(tmp_path: Pa
     """Nobody waits for its lease to end: its lock says that it is dead."""
     first, second = parts(tmp_path, lease_seconds=3600.0)
     with running(first) as killed, running(second) as other:
-        wait_until(has_worked(first))
+        wait_until(partial(is_caught, first))
         killed.kill()
         killed.wait()
         in_doubt = unsettled(first)
