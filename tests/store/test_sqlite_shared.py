@@ -89,7 +89,7 @@ async def test_an_owner_and_those_who_share_refuse_each_other(path: Path) -> Non
     """And the error says what to do."""
     alone, shared = SqliteStore(path), SqliteStore(path, shared=True)
     await alone.open("worker 1")
-    with pytest.raises(StoreOwnedError, match="worker 1 .*stop that worker first"):
+    with pytest.raises(StoreOwnedError, match=r"worker 1 .*stop that worker first"):
         await shared.open("worker 2")
     await alone.close()
     await shared.open("worker 2")
