@@ -126,6 +126,8 @@ class Committer:
                 seq += 1
                 queued.result = seq
                 transaction.append(seq, queued.number, queued.body)
+                if write.blobs is not None:
+                    transaction.add_blobs(queued.number, write.blobs)
                 if (
                     write.status is not None
                     or write.outputs

@@ -161,6 +161,8 @@ class SharedTransaction:
                     number += 1
                     write.turn = number
                 self._rows.append(seq, queued.number, queued.body)
+                if write.blobs is not None:
+                    self._rows.add_blobs(queued.number, write.blobs)
                 self._last_row = (seq, queued.number, queued.body)
                 self._rows.add_effects(write, self._next_position)
                 if write.status is not None:

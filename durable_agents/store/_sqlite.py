@@ -19,8 +19,8 @@ import asyncio
 import logging
 import os
 import sqlite3
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import AsyncExitStack
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, TypeVar
 
@@ -29,11 +29,14 @@ from durable_agents.journal import (
     Entry,
     MemoryUpdate,
     RunStatus,
+    decode_blob,
     decode_memory,
     decode_output,
     decode_row,
 )
+from durable_agents.serialization import Payload
 from durable_agents.store._claims import Claims
+from durable_agents.store._closing import close_each
 from durable_agents.store._committer import Committer
 from durable_agents.store._file_lock import FileLock, SharedLock, owner_text
 from durable_agents.store._membership import Membership, SharedQueue
@@ -190,6 +193,10 @@ class SqliteStore:
         """Commit what has been enqueued, checkpoint, and let the file go.
 
         Cancellation: the file is let go all the same, before the cancellation goes on.
+
+        Raises:
+            sqlite3.Error: A connection could not be closed; the file is let go all the same.
+                What was committed is safe.
         """
         closing = asyncio.ensure_future(self._close())
         try:
@@ -203,14 +210,15 @@ class SqliteStore:
         reader, self._reader = self._reader, None
         committer, self._committer = self._committer, None
         self._membership = None
-        async with AsyncExitStack() as closing:  # the last one first, whatever fails
-            closing.push_async_callback(asyncio.to_thread, self._lock.release)
-            if committer is not None:
-                closing.push_async_callback(committer.close, mark=queue is not None)
-            if reader is not None:
-                closing.push_async_callback(reader.close)
-            if queue is not None:
-                closing.push_async_callback(queue.close)
+        closers: list[Callable[[], Awaitable[None]]] = []
+        if queue is not None:
+            closers.append(queue.close)
+        if reader is not None:
+            closers.append(reader.close)
+        if committer is not None:
+            closers.append(partial(committer.close, mark=queue is not None))
+        closers.append(partial(asyncio.to_thread, self._lock.release))
+        await close_each(closers)
 
     def accept(self, run: NewRun) -> asyncio.Future[AcceptedRun]:
         """Take an input in; see `Store.accept`."""
@@ -227,6 +235,12 @@ class SqliteStore:
         name = str(self.path)
         bodies = [(0, body) for (body,) in accepted] + rows
         return [(seq, decode_row(number, body, name)) for seq, body in bodies]
+
+    async def blobs(self, number: int) -> dict[bytes, Payload]:
+        """Large parts of a run's values; see `Store.blobs`."""
+        rows = await self._select("blobs", (number,))
+        store = str(self.path)
+        return {name: decode_blob(number, name, body, store) for name, body in rows}
 
     def readmit(self, number: int) -> None:
         """Let writes of a run through again; see `Store.readmit`."""

@@ -167,7 +167,7 @@ def migrate(connection: sqlite3.Connection, path: Path) -> None:
         raise StoreVersionError(str(path), problem)
     if version < len(migrations):
         _run_migrations(connection, migrations, version)
-    elif not tables >= {"meta", "runs", "journal", "outputs", "memory"}:
+    elif not tables >= {"meta", "runs", "journal", "outputs", "memory", "blobs"}:
         problem = "tables are missing: restore the file from a backup"
         raise StoreDamagedError(str(path), problem)
 

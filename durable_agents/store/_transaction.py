@@ -5,7 +5,8 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any, TypeAlias
 
-from durable_agents.journal import encode_cell
+from durable_agents.journal import encode_blob, encode_cell
+from durable_agents.serialization import Payload
 from durable_agents.store._port import AcceptedRun, Write
 from durable_agents.store._write_queue import Acceptance, QueuedWrite
 
@@ -13,6 +14,10 @@ __all__ = ["Known", "Transaction"]
 
 Row: TypeAlias = tuple[Any, ...]
 Known: TypeAlias = dict[QueuedWrite, AcceptedRun]
+
+_COMMIT_BYTES, _ROW_BYTES = 2 * 4096, 1024
+"""What a commit, and each row of it, adds to the WAL beside the entries (measured): whole pages
+are written, so that small commits come to forty times the bytes of their entries."""
 
 
 class Transaction:
@@ -25,6 +30,7 @@ class Transaction:
     __slots__ = (
         "_accepted",
         "_accepted_once",
+        "_blobs",
         "_memory",
         "_outputs",
         "_requeued",
@@ -39,12 +45,13 @@ class Transaction:
         self._accepted: list[Row] = []
         self._accepted_once: list[tuple[QueuedWrite, Row]] = []
         self._rows: list[Row] = []
+        self._blobs: list[Row] = []
         self._statuses: list[Row] = []
         self._requeued: list[Row] = []
         self._outputs: list[Row] = []
         self._memory: list[tuple[str, Row]] = []
-        self.size = 0
-        """Bytes of the entries."""
+        self.size = _COMMIT_BYTES
+        """Bytes that it adds to the WAL, about."""
 
     @property
     def changes_memory(self) -> bool:
@@ -53,19 +60,26 @@ class Transaction:
 
     def accept(self, queued: QueuedWrite, acceptance: Acceptance) -> None:
         """Take an input in; `result` is what its caller is told if it is new."""
-        run = acceptance.run
+        run, number = acceptance.run, acceptance.number  # at first its turn is its number
         queued.result = acceptance.as_accepted()
-        self.size += len(queued.body)
+        self.size += len(queued.body) + _ROW_BYTES
         if run.run_id is None:
-            self._accepted.append((acceptance.number, run.agent, run.key, queued.body))
+            self._accepted.append((number, run.agent, run.key, queued.body, number))
         else:
-            row = (acceptance.number, run.run_id, run.agent, acceptance.key, queued.body)
+            row = (number, run.run_id, run.agent, acceptance.key, queued.body, number)
             self._accepted_once.append((queued, row))
 
     def append(self, seq: int, run: int, body: bytes) -> None:
         """Take a row of a run's journal in."""
         self._rows.append((seq, run, body))
-        self.size += len(body)
+        self.size += len(body) + _ROW_BYTES
+
+    def add_blobs(self, run: int, blobs: Mapping[bytes, Payload]) -> None:
+        """Take in what the entries refer to."""
+        for name, payload in blobs.items():
+            body = encode_blob(run, name, payload)
+            self._blobs.append((run, name, body))
+            self.size += len(body) + _ROW_BYTES
 
     def add_effects(self, write: Write, next_position: Callable[[], int]) -> None:
         """Take in what the entries change beside the journal.
@@ -123,6 +137,7 @@ class Transaction:
             if connection.execute(sql["accept_once"], row).rowcount == 0:
                 known[queued] = self._found(connection, row)
         connection.executemany(sql["append"], self._rows)
+        connection.executemany(sql["add_blob"], self._blobs)
         connection.executemany(sql["set_status"], self._statuses)
         for row in self._requeued:
             connection.execute(sql["requeue"], row)

@@ -1,10 +1,10 @@
 -- Every statement of the SQLite store, by name. One statement each.
 
 -- accept: an input without an id of its caller
-INSERT INTO runs (run, id, agent, key, status, accepted, turn) VALUES (?1, NULL, ?2, ?3, 0, ?4, ?1);
+INSERT INTO runs (run, id, agent, key, status, accepted, turn) VALUES (?, NULL, ?, ?, 0, ?, ?);
 
 -- accept_once: an input with an id of its caller; no row where the id is known
-INSERT INTO runs (run, id, agent, key, status, accepted, turn) VALUES (?1, ?2, ?3, ?4, 0, ?5, ?1)
+INSERT INTO runs (run, id, agent, key, status, accepted, turn) VALUES (?, ?, ?, ?, 0, ?, ?)
 ON CONFLICT (id) WHERE id IS NOT NULL DO NOTHING;
 
 -- append: one row of the journal
@@ -25,6 +25,9 @@ ON CONFLICT (agent, key, path) DO UPDATE SET body = excluded.body;
 
 -- delete_memory: one path of a key's memory
 DELETE FROM memory WHERE agent = ? AND key = ? AND path = ?;
+
+-- add_blob: a large part of a run's values; no row where the run has it already
+INSERT INTO blobs (run, hash, body) VALUES (?, ?, ?) ON CONFLICT (run, hash) DO NOTHING;
 
 -- set_meta: a fact about the store
 INSERT INTO meta (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value;
@@ -52,6 +55,9 @@ SELECT accepted FROM runs WHERE run = ?;
 
 -- journal: the other rows of a run, in order
 SELECT seq, body FROM journal WHERE run = ? ORDER BY seq;
+
+-- blobs: large parts of a run's values
+SELECT hash, body FROM blobs WHERE run = ?;
 
 -- run_by_number: one run
 SELECT run, id, agent, key, status, turn FROM runs WHERE run = ?;
@@ -98,16 +104,19 @@ SELECT run FROM runs WHERE status >= 10 ORDER BY run DESC LIMIT 1 OFFSET ?;
 
 -- prunable: runs that ended long ago, oldest first; not while an output waits for a consumer
 SELECT run FROM runs
-WHERE status >= 10 AND (status <> 11 OR ?1) AND ended < ?2 AND run <= ?3
+WHERE status >= 10 AND (status <> 11 OR ?) AND ended < ? AND run <= ?
   AND NOT EXISTS (SELECT 1 FROM outputs WHERE outputs.run = runs.run
                   AND position > (SELECT min(position) FROM consumers))
-ORDER BY run LIMIT ?4;
+ORDER BY run LIMIT ?;
 
 -- prune_runs: forget a run, with all that belongs to it
 DELETE FROM runs WHERE run = ?;
 
 -- prune_journal: the same
 DELETE FROM journal WHERE run = ?;
+
+-- prune_blobs: the same
+DELETE FROM blobs WHERE run = ?;
 
 -- prune_outputs: the same
 DELETE FROM outputs WHERE run = ?;
