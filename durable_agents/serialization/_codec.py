@@ -20,8 +20,10 @@ Rule 1: nothing of a payload is decoded before its layers were checked. Rule 2: 
 
 # ruff: noqa: ANN401 - the border where values are of any type
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from copy import copy
+from functools import cache
+from itertools import chain
 from typing import Any, ClassVar, Literal, Self, TypeAlias
 
 import msgspec
@@ -139,6 +141,15 @@ class Codec(Sealing):
         bound._blobs = blobs  # noqa: SLF001 - our own copy
         bound._cut_above = min(self._share_above, self._max_bytes)  # noqa: SLF001
         bound._bare_bytes = min(self._bare_bytes, bound._cut_above)  # noqa: SLF001
+        return bound
+
+    def __copy__(self) -> Self:
+        # One for each run, so it has to be quicker than the general way.
+        bound = object.__new__(type(self))
+        for name in _slots_of(type(self)):
+            setattr(bound, name, getattr(self, name))
+        if extra := getattr(self, "__dict__", None):  # a subclass's own
+            bound.__dict__.update(extra)
         return bound
 
     def self_contained(self) -> Self:
@@ -338,3 +349,10 @@ def _encoded(value: Any, *, may_pickle: bool) -> tuple[str, bytes]:
         if refused.is_final or not may_pickle:
             raise
     return "pickle", pickled(value)
+
+
+@cache
+def _slots_of(cls: Hashable) -> tuple[str, ...]:
+    assert isinstance(cls, type), "a codec's class; the annotation is the cache's"
+    slots = chain.from_iterable(c.__dict__.get("__slots__", ()) for c in cls.__mro__)
+    return tuple(name for name in slots if name not in {"__dict__", "__weakref__"})

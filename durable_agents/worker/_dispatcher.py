@@ -271,7 +271,7 @@ class Dispatcher:
     def quarantine(self, key: str, number: int, error: StoreError) -> None:
         """What the store refuses or cannot read is not guessed at: the run keeps its key."""
         logger.error("run number %d waits for a person: %s", number, error)
-        self.endings.tell(number, Ending(RunStatus.PARKED, str(error), error))
+        self.endings.stick(number, Ending(RunStatus.PARKED, str(error), error))
         self._hold(key, number)
 
     def _hold(self, key: str, number: int) -> None:

@@ -24,6 +24,7 @@ class Endings:
         """Runs that ended since the worker started, by how."""
         self._services = services
         self._ends: WeakValueDictionary[int, RunEnd] = WeakValueDictionary()
+        self._stuck: dict[int, Ending] = {}
         self._stopped_for: str | None = None
 
     def handle(self, accepted: AcceptedRun) -> Run:
@@ -31,7 +32,9 @@ class Endings:
         end = self._ends.get(accepted.number)
         if end is None:
             end = self._ends[accepted.number] = RunEnd()
-            if self._stopped_for is not None:
+            if accepted.number in self._stuck:
+                end.set(self._stuck[accepted.number])
+            elif self._stopped_for is not None:
                 end.set(Ending(RunStatus.RUNNING, self._stopped_for))
         return Run(accepted, end, self)
 
@@ -46,8 +49,14 @@ class Endings:
         if end is not None:
             end.set(ending)
 
+    def stick(self, number: int, ending: Ending) -> None:
+        """A run cannot go on here, and its record does not say so: later handles are told."""
+        self._stuck[number] = ending
+        self.tell(number, ending)
+
     def reopen(self, number: int) -> None:
         """A run goes on that had ended: who asks from now on waits for its next end."""
+        self._stuck.pop(number, None)
         end = self._ends.get(number)
         if end is not None:
             end.reopen()
