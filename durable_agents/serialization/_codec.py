@@ -157,6 +157,11 @@ class Codec(Sealing):
         free._cut_above = self._max_bytes  # noqa: SLF001 - our own copy
         return free
 
+    @property
+    def trusts_pickles(self) -> bool:
+        """Whether a pickle is read whoever wrote it."""
+        return self._pickle == "allow" and self._secret is None
+
     def passes_through(self, value: Any) -> bool:
         """Whether a value is its own replay, so that it need not be decoded to equal it."""
         return type(value) in SCALARS

@@ -1,16 +1,16 @@
 """What every store does before it writes: number, encode and queue."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from durable_agents.errors import StoreUnavailableError
+from durable_agents.errors import StoreError, StoreUnavailableError
 from durable_agents.journal import RunAccepted, encode_row
 from durable_agents.store._group_commit import GroupCommit, Queued
 from durable_agents.store._port import AcceptedRun, NewRun, Write
 
-__all__ = ["NOT_OPEN", "Acceptance", "QueuedWrite", "WriteQueue"]
+__all__ = ["NOT_OPEN", "Acceptance", "Commit", "QueuedWrite", "WriteQueue"]
 
 NOT_OPEN = "it is not open: use it through a Worker"
 _MAX_DIGITS = 18
@@ -32,6 +32,9 @@ class Acceptance:
 
 
 QueuedWrite: TypeAlias = Queued[Acceptance | Write]
+Commit: TypeAlias = Callable[
+    [Sequence[QueuedWrite]], Awaitable[Mapping[QueuedWrite, StoreError] | None]
+]
 
 
 class WriteQueue:
@@ -52,7 +55,7 @@ class WriteQueue:
         name: str,
         token: str,
         last_number: int,
-        commit: Callable[[Sequence[QueuedWrite]], Awaitable[None]],
+        commit: Commit,
     ) -> None:
         self._name = name
         self._token = token
@@ -72,12 +75,7 @@ class WriteQueue:
         Raises:
             ValueError: The caller's id has the form of those that the store makes up.
         """
-        self._check_open()
-        if run.run_id is not None and self.number_of(run.run_id) is not None:
-            msg = (
-                f"id {run.run_id!r} may be another run's, made up by the store: choose another"
-            )
-            raise ValueError(msg)
+        self._check(run)
         self._last_number += 1
         number = self._last_number
         run_id = self.run_id(number) if run.run_id is None else run.run_id
@@ -110,6 +108,14 @@ class WriteQueue:
             return None
         number = int(digits)
         return number if self.run_id(number) == run_id else None
+
+    def _check(self, run: NewRun) -> None:
+        self._check_open()
+        if run.run_id is not None and self.number_of(run.run_id) is not None:
+            msg = (
+                f"id {run.run_id!r} may be another run's, made up by the store: choose another"
+            )
+            raise ValueError(msg)
 
     def _check_open(self) -> None:
         if not self._is_open:

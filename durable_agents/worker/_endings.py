@@ -61,6 +61,24 @@ class Endings:
         if end is not None:
             end.reopen()
 
+    def lose(self, number: int, reason: str) -> None:
+        """A run goes on elsewhere; who asks from now on waits for its end there."""
+        end = self._ends.pop(number, None)
+        if end is not None and end.ending is None:
+            end.set(Ending(RunStatus.RUNNING, reason))
+
+    def waited_for(self) -> dict[int, RunStatus]:
+        """Runs that somebody holds and that may still come to something else."""
+        statuses = {
+            number: RunStatus.RUNNING if end.ending is None else end.ending.status
+            for number, end in self._ends.items()
+        }
+        return {
+            number: status
+            for number, status in statuses.items()
+            if status is RunStatus.RUNNING or status.waits_for_person
+        }
+
     def stop(self, reason: str) -> None:
         """Nothing ends here any more."""
         self._stopped_for = reason
