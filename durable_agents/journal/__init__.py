@@ -16,6 +16,7 @@ from durable_agents.journal._call_log import (
     Start,
     call_id,
     is_cleared_by,
+    must_park,
     place,
     resolution,
 )
@@ -114,6 +115,7 @@ __all__ = [
     "identify",
     "is_async",
     "is_cleared_by",
+    "must_park",
     "place",
     "resolution",
 ]

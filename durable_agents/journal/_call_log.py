@@ -49,6 +49,7 @@ __all__ = [
     "Start",
     "call_id",
     "is_cleared_by",
+    "must_park",
     "place",
     "resolution",
 ]
@@ -139,10 +140,8 @@ class Diverged(msgspec.Struct, frozen=True):
     """What was recorded and what the code does now, for people."""
 
     def must_park(self, policy: DivergencePolicy) -> bool:
-        """Whether a person has to decide, because of the policy or to repeat no payment."""
-        if policy == "clear":
-            return False
-        return policy == "fail" or any(r.guarded for r in self.dropped)
+        """Whether a person has to decide; see `must_park`."""
+        return must_park(policy, self.dropped)
 
 
 Decision: TypeAlias = Start | Replay | Abandoned | Resume | Diverged
@@ -262,6 +261,14 @@ class CallLog:
 
     def _from(self, key: CallKey) -> Iterator[CallRecord]:
         return (r for r in self._records.values() if is_cleared_by(r.key, key))
+
+
+def must_park(policy: DivergencePolicy, lost: Iterable[CallRecord]) -> bool:
+    """Whether a person has to decide about records that no longer count.
+
+    Because of the policy, or to repeat no payment.
+    """
+    return policy == "fail" or (policy == "protect" and any(r.guarded for r in lost))
 
 
 def place(key: CallKey) -> str:

@@ -3,10 +3,9 @@
 import asyncio
 import logging
 import platform
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, NoReturn, Protocol, cast
+from typing import Any, NoReturn, Protocol
 
 from durable_agents.actions import Action
 from durable_agents.context import RunnerContext
@@ -18,7 +17,7 @@ from durable_agents.errors import (
     SerializationError,
     StoreError,
 )
-from durable_agents.events import Event, EventRecord, EventType, OutputEvent, type_name_of
+from durable_agents.events import EventRecord
 from durable_agents.journal import (
     ActionStarted,
     ActionState,
@@ -28,8 +27,8 @@ from durable_agents.journal import (
     DeliveryOrder,
     DurableOptions,
     Entry,
-    SentEvent,
     call_id,
+    must_park,
     place,
 )
 from durable_agents.memory import MemoryState
@@ -37,6 +36,13 @@ from durable_agents.serialization import Codec
 from durable_agents.worker._current import CURRENT_CALL, Call
 from durable_agents.worker._delivery import Delivery
 from durable_agents.worker._durable_call import DurableCalls
+from durable_agents.worker._effects import (
+    Effects,
+    each_returned,
+    is_output,
+    sendable,
+    stray,
+)
 from durable_agents.worker._lineage import ActionTasks, Branch
 from durable_agents.worker._memories import Memories, snapshot_as_recorded
 from durable_agents.worker._services import UNWINDING_SECONDS, Services
@@ -46,7 +52,7 @@ from durable_agents.worker._sync_action import (
     run_in_thread,
 )
 
-__all__ = ["ActionRun", "Effects", "RunJournal"]
+__all__ = ["ActionRun", "RunJournal"]
 
 logger = logging.getLogger("durable_agents")
 
@@ -64,14 +70,6 @@ class RunJournal(Protocol):
     def write(self, entries: list[Entry]) -> asyncio.Future[int]:
         """Enqueue entries of the run."""
         ...
-
-
-@dataclass(slots=True)
-class Effects:
-    """What an action did, to become visible together when it completes."""
-
-    events: list[SentEvent] = field(default_factory=list[SentEvent])
-    outputs: list[SentEvent] = field(default_factory=list[SentEvent])
 
 
 class ActionRun:
@@ -195,7 +193,8 @@ class ActionRun:
         try:
             returned = await self._call_action(context)
             self._task = None
-            self._send_returned(returned)
+            for event in each_returned(returned):
+                self.send(event)
         except BaseException:
             # What its tasks still do is stopped by the failure, not given up by their code: the
             # next attempt makes those calls again.
@@ -323,26 +322,15 @@ class ActionRun:
     def send(self, event: object) -> None:
         """Buffer an event."""
         branch = self.branch("send")
-        if not isinstance(event, Event):
-            msg = f"send takes an Event, got {type(event).__name__}; use output for a value"
-            raise TypeError(msg)
-        if event is self.trigger.event:
-            msg = (
-                f"action {self.action.name!r} sent the very event that fired it "
-                f"({self.trigger.id}); make a new one"
-            )
-            raise ValueError(msg)
+        name = self.action.name
+        sent = sendable(event, self.trigger, name)
         branch.send_count += 1
         event_id = f"{self.run_id}/{self.number}{branch.path}#{branch.send_count}"
-        what = f"event {type(event).__name__} of action {self.action.name!r}"
-        if type_name_of(event) == EventType.OutputEvent:
-            output = OutputEvent[Any].from_event(event).output
-            payload = self.services.codec.encode(output, what)
-            at = self.services.clock.now()
-            self.effects.outputs.append(SentEvent(event_id, payload, at))
+        if is_output(sent):
+            services = self.services
+            self.effects.add_output(sent, event_id, name, services.codec, services.clock.now())
         else:
-            payload = self.codec.encode(event, what)
-            self.effects.events.append(SentEvent(event_id, payload))
+            self.effects.add_event(sent, event_id, name, self.codec)
 
     @property
     def is_replaying(self) -> bool:
@@ -379,27 +367,8 @@ class ActionRun:
             raise ForbiddenInDurableCallError(verb, call.function_id)
         if self._aborted is not None:
             raise RunAborted(self._aborted)
-        name = self.action.name
-        if self._has_ended:
-            hint = f"action {name!r} has ended; await its tasks before it returns"
-        elif branch is None:
-            hint = (
-                f"the caller is no task of action {name!r}: it is a thread, a callback or an "
-                "async generator that the garbage collector closes; start tasks from the "
-                "action, and close generators with contextlib.aclosing"
-            )
-        else:
-            hint = f"the context belongs to action {name!r}, the caller to another action"
-        raise OutsideActionError(verb, hint)
-
-    def _send_returned(self, returned: object) -> None:
-        if returned is None:
-            return
-        if isinstance(returned, (list, tuple)):
-            for event in cast("Sequence[Any]", returned):  # send checks each of them
-                self.send(event)
-        else:
-            self.send(cast("Any", returned))
+        is_known = branch is not None
+        raise stray(verb, self.action.name, has_ended=self._has_ended, is_known=is_known)
 
     async def _end_children(self) -> None:
         """Cancel what the action left behind; their calls are abandoned."""
@@ -424,8 +393,7 @@ class ActionRun:
             return
         shown = ", ".join(f"{r} at {place(r.key)}" for r in records[:5])
         difference = self.explain(f"{len(records)} recorded calls were not made: {shown}")
-        policy = self.services.settings.on_divergence
-        if policy == "fail" or (policy == "protect" and any(r.guarded for r in records)):
+        if must_park(self.services.settings.on_divergence, records):
             self.parked = str(NondeterminismError(self.run_id, difference))
             raise RunAborted(self.parked)
         self.warn(f"the code no longer repeats its calls: {difference}")

@@ -33,9 +33,10 @@ from durable_agents.journal import (
 from durable_agents.memory import apply_updates
 from durable_agents.serialization import Blobs, Codec, Payload
 from durable_agents.store import Write
-from durable_agents.worker._action_run import ActionRun, Effects
+from durable_agents.worker._action_run import ActionRun
 from durable_agents.worker._agenda import Agenda, StoredRun
 from durable_agents.worker._context import ActionContext
+from durable_agents.worker._effects import Effects
 from durable_agents.worker._memories import Memories, as_recorded, changed
 from durable_agents.worker._services import Services
 
