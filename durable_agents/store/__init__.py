@@ -11,6 +11,7 @@ from durable_agents.store._port import (
     Write,
 )
 from durable_agents.store._sqlite import SqliteStore
+from durable_agents.store._sqlite_reader import SqliteReader
 
 __all__ = [
     "AcceptedRun",
@@ -18,6 +19,7 @@ __all__ = [
     "NewRun",
     "OutputRow",
     "RunRow",
+    "SqliteReader",
     "SqliteStore",
     "Store",
     "StoreFacts",

@@ -73,3 +73,13 @@ SELECT position, run, body FROM outputs WHERE run = ? ORDER BY position;
 
 -- outputs: outputs of all runs behind a position
 SELECT position, run, body FROM outputs WHERE position > ? ORDER BY position LIMIT ?;
+
+-- latest_runs: for people, the newest first; NULL stands for any status, any key
+SELECT run, id, agent, key, status FROM runs
+WHERE (? IS NULL OR status = ?) AND (? IS NULL OR key = ?) ORDER BY run DESC LIMIT ?;
+
+-- status_counts: how many runs there are of each status
+SELECT status, count(*) FROM runs GROUP BY status;
+
+-- runs_between: runs whose callers' ids lie between two texts, the second one excluded
+SELECT run, id, agent, key, status FROM runs WHERE id >= ? AND id < ?;
