@@ -16,7 +16,8 @@ import sys
 from collections.abc import Sequence
 
 from durable_agents.cli._demo import add_demo
-from durable_agents.cli._exit import ExitCode, UsageError
+from durable_agents.cli._exit import ExitCode, OutputError, UsageError
+from durable_agents.cli._run import add_run
 from durable_agents.cli._show import say
 from durable_agents.errors import DefinitionError, StoreError
 
@@ -45,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return int(parsed.run(parsed))
     except (UsageError, DefinitionError) as error:
         return _complain(error, ExitCode.USAGE)
-    except StoreError as error:
+    except (StoreError, OutputError) as error:
         return _complain(error, ExitCode.STORE)
     except BrokenPipeError:
         # Whoever read our output has gone; the interpreter must not fail on its way out.
@@ -66,6 +67,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     add_demo(commands)
+    add_run(commands)
     return parser
 
 

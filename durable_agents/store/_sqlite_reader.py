@@ -65,12 +65,19 @@ class SqliteReader:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        thread, connection = self._thread, self._connection
-        self._connection = self._thread = None
+        await self.close()
+
+    async def close(self) -> None:
+        """Let go of the file; closing twice is allowed.
+
+        The owner of a store folds its write-ahead log away only if it closes it last.
+        """
+        thread, self._thread = self._thread, None
+        connection, self._connection = self._connection, None
         if thread is not None and connection is not None:
-            thread.submit(connection.close)
-            # Nothing is left to wait for but the closing of a file.
+            closing = asyncio.get_running_loop().run_in_executor(thread, connection.close)
             thread.shutdown(wait=False)
+            await closing
 
     def _open(self) -> None:
         self._sql = load_queries()
