@@ -19,7 +19,6 @@ from durable_agents.errors import (
     SerializationError,
 )
 from durable_agents.journal import RunStatus
-from durable_agents.serialization import Codec
 from durable_agents.store import RunRow, SqliteReader
 from durable_agents.worker import Run, Worker
 
@@ -156,7 +155,7 @@ class Feed:
         if row.status is RunStatus.COMPLETED:
             self._tally.report.completed_before += 1
         elif self._tally.needs_reasons:
-            reason = await reason_of(self._reader, row.number, Codec(pickle="refuse"))
+            reason = await reason_of(self._reader, row.number)
         self._tally.end(row.run_id, row.status, reason)
 
     async def _run(self, line: InputLine) -> None:

@@ -17,8 +17,10 @@ from collections.abc import Sequence
 
 from durable_agents.cli._demo import add_demo
 from durable_agents.cli._exit import ExitCode, OutputError, UsageError
+from durable_agents.cli._list import add_runs
 from durable_agents.cli._run import add_run
 from durable_agents.cli._show import say
+from durable_agents.cli._show_run import add_show
 from durable_agents.errors import DefinitionError, StoreError
 
 __all__ = ["main"]
@@ -68,6 +70,8 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     add_demo(commands)
     add_run(commands)
+    add_runs(commands)
+    add_show(commands)
     return parser
 
 

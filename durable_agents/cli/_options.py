@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-__all__ = ["add_store", "named_count", "positive", "seconds"]
+__all__ = ["add_run_id", "add_store", "named_count", "positive", "seconds"]
 
 
 def positive(text: str) -> int:
@@ -50,3 +50,8 @@ def add_store(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--store", type=Path, required=True, metavar="FILE", help="the store; must exist"
     )
+
+
+def add_run_id(parser: argparse.ArgumentParser) -> None:
+    """Declare the argument that names a run."""
+    parser.add_argument("id_of_run", metavar="RUN", help="id of the run")

@@ -16,12 +16,13 @@ import stat
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 import msgspec
 
 from durable_agents.cli._exit import OutputError, UsageError
+from durable_agents.cli._values import to_json
 from durable_agents.serialization import Codec
 from durable_agents.store import OutputRow, RunRow, SqliteReader
 
@@ -186,7 +187,7 @@ class OutputFile:
         value = self._codec.decode(row.event.payload)
         line = _Line(run.run_id, run.key, row.event.event_id, value)
         try:
-            return _encode(line) + b"\n"
+            return to_json(line) + b"\n"
         except (TypeError, ValueError) as error:
             msg = (
                 f"--output: an output of run {run.run_id} has no form in JSON ({error}): "
@@ -259,18 +260,3 @@ def _sync_and_close(file: int) -> None:
         os.fsync(file)
     finally:
         os.close(file)
-
-
-def _foreign(value: Any) -> Any:  # noqa: ANN401 - whatever an agent outputs
-    """What stands for a value that JSON has no form for; pydantic's classes know theirs."""
-    dump = getattr(value, "model_dump", None)
-    if dump is not None:
-        return dump(mode="json")
-    if isinstance(value, PurePath):
-        return str(value)
-    msg = f"{type(value).__name__} is no data"
-    raise TypeError(msg)
-
-
-# In one order, whatever the process: sets have another one in each.
-_encode = msgspec.json.Encoder(enc_hook=_foreign, order="deterministic").encode
