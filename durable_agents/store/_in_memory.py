@@ -42,6 +42,10 @@ class InMemoryStore:
         self._outputs: list[OutputRow] = []
         self._memory: dict[tuple[str, str], dict[str, MemoryUpdate]] = {}
 
+    @property
+    def control_path(self) -> None:
+        """No socket: it is reached from its own process alone."""
+
     async def open(self, owner: str) -> StoreFacts:
         """Take the store for one worker; see `Store.open`."""
         if self._owner is not None:

@@ -7,6 +7,7 @@ All stores pass one suite, `tests/contract`.
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 import msgspec
@@ -97,6 +98,11 @@ class Write(msgspec.Struct, kw_only=True):
 
 class Store(Protocol):
     """Keeps the journals of runs. One worker opens it, writes to it and closes it."""
+
+    @property
+    def control_path(self) -> Path | None:
+        """Socket on which the owner listens for commands; None: nobody else can reach it."""
+        ...
 
     async def open(self, owner: str) -> StoreFacts:
         """Take the store for one worker.

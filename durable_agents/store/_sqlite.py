@@ -104,6 +104,11 @@ class SqliteStore:
     def __repr__(self) -> str:
         return f"SqliteStore({str(self.path)!r}, synchronous={self.synchronous!r})"
 
+    @property
+    def control_path(self) -> Path:
+        """The socket beside the file itself, so that a link to it leads to the same one."""
+        return Path(f"{self.path.resolve()}.sock")
+
     async def open(self, owner: str) -> StoreFacts:
         """Take the file for one worker; see `Store.open`."""
         text = owner_text(owner)
