@@ -34,6 +34,7 @@ from durable_agents.errors import (
     RunError,
     RunFailedError,
     RunParkedError,
+    RunStateError,
     SerializationError,
     StoreConflictError,
     StoreDamagedError,
@@ -45,6 +46,7 @@ from durable_agents.errors import (
     TerminalError,
     TriggerSyntaxError,
     UnknownResourceError,
+    UnknownRunError,
     UnsupportedCallableError,
 )
 from durable_agents.events import (
@@ -62,11 +64,14 @@ from durable_agents.serialization import Codec, Payload
 from durable_agents.store import InMemoryStore, SqliteStore, Store
 from durable_agents.worker import (
     CallInfo,
+    Output,
     Run,
     Worker,
     WorkerSettings,
     WorkerStatistics,
+    arun_agent,
     current_call,
+    run_agent,
 )
 
 __all__ = [
@@ -97,6 +102,7 @@ __all__ = [
     "MemoryRef",
     "NondeterminismError",
     "NotExecuted",
+    "Output",
     "OutputEvent",
     "OutsideActionError",
     "Payload",
@@ -110,6 +116,7 @@ __all__ = [
     "RunError",
     "RunFailedError",
     "RunParkedError",
+    "RunStateError",
     "RunnerContext",
     "SerializationError",
     "SqliteStore",
@@ -125,13 +132,16 @@ __all__ = [
     "TerminalError",
     "TriggerSyntaxError",
     "UnknownResourceError",
+    "UnknownRunError",
     "UnsupportedCallableError",
     "Worker",
     "WorkerSettings",
     "WorkerStatistics",
     "action",
+    "arun_agent",
     "current_call",
     "durable",
+    "run_agent",
 ]
 
 publish(globals(), __all__)

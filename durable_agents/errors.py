@@ -18,10 +18,12 @@
     │  ├─ CallTimeoutError
     │  ├─ RetriesExhaustedError
     │  └─ InDoubtError
-    ├─ RunError                      raised by Run.result()
+    ├─ RunError                      raised by Run.result() and by the verbs that steer runs
     │  ├─ RunFailedError
     │  ├─ RunCancelledError
-    │  └─ RunParkedError
+    │  ├─ RunParkedError
+    │  ├─ RunStateError
+    │  └─ UnknownRunError
     ├─ InputError                    an input that does not fit
     ├─ StoreError                    the environment's
     │  ├─ StoreUnavailableError
@@ -67,6 +69,7 @@ __all__ = [
     "RunError",
     "RunFailedError",
     "RunParkedError",
+    "RunStateError",
     "SerializationError",
     "StoreConflictError",
     "StoreDamagedError",
@@ -78,6 +81,7 @@ __all__ = [
     "TerminalError",
     "TriggerSyntaxError",
     "UnknownResourceError",
+    "UnknownRunError",
     "UnsupportedCallableError",
 ]
 
@@ -361,6 +365,28 @@ class RunParkedError(RunError):
 
     def __str__(self) -> str:
         return f"run {self.run_id} is parked: {self.reason}"
+
+
+class RunStateError(RunError):
+    """What was asked for does not go with the state of the run; nothing was changed."""
+
+    def __str__(self) -> str:
+        return f"run {self.run_id}: {self.reason}"
+
+
+class UnknownRunError(RunError):
+    """The store has no run of this id: it was never accepted, or it was pruned.
+
+    Args:
+        run_id: The id that was asked for.
+    """
+
+    def __init__(self, run_id: str) -> None:
+        super().__init__(run_id, "the store has no run of this id; list those it has by `runs`")
+        self.args = (run_id,)
+
+    def __str__(self) -> str:
+        return f"run {self.run_id}: {self.reason}"
 
 
 class InputError(DurableAgentsError):

@@ -1,9 +1,10 @@
 """Which run may start next: order per key, fairness between keys, a bound on the whole.
 
-Rule 1: of one key, one run at a time, in the order of acceptance. Rule 2: keys take turns: a
-key whose run has ended goes to the end of the line, so that a busy key delays nobody by more
-than one run. Rule 3: of one key only the next few runs are kept in memory; the rest waits in
-the store, and `hungry` names the keys whose next runs have to be read.
+Rule 1: of one key, one run at a time, in the order of their turns. A turn is the run's number,
+which grows with the order of acceptance; a run that is retried gets a new one. Rule 2: keys
+take turns: a key whose run has ended goes to the end of the line, so that a busy key delays
+nobody by more than one run. Rule 3: of one key only the next few runs are kept in memory; the
+rest waits in the store, and `hungry` names the keys whose next runs have to be read.
 
 This file decides; it starts nothing and waits for nothing.
 """
@@ -104,6 +105,12 @@ class Scheduler:
         line.is_held = True
         if line.numbers:
             self._ready.remove(key)  # an earlier run of the key was put back to work
+
+    def resume(self, key: str) -> None:
+        """The run that keeps the key goes on: it has its place again, even over the bound."""
+        assert self._lines[key].is_held, "only a run that keeps its key can go on with it"
+        self._free -= 1
+        self._running += 1
 
     def release(self, key: str) -> None:
         """A key that was held may go on."""

@@ -12,6 +12,7 @@ from durable_agents.journal import (
     ActionStarted,
     CallAbandoned,
     CallBegun,
+    CallResolved,
     CallRetried,
     CallsCleared,
     CallSettled,
@@ -112,6 +113,11 @@ class _Timeline:
                 self._add_call(entry)
             case ActionStarted() | ActionCompleted():
                 self._add_action(entry)
+            case CallResolved():
+                begun = self._begun.pop((entry.action, entry.branch, entry.position), None)
+                if begun is not None:
+                    begun.status = "made again"
+                self._add_other(entry)
             case _:
                 self._add_other(entry)
 

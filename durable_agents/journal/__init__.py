@@ -1,6 +1,7 @@
 """What a run has done, and what that means for what it does next. No I/O, no clock, no loop."""
 
 from durable_agents.journal._call_log import (
+    CANCELLATION,
     Abandoned,
     CallKey,
     CallLog,
@@ -26,9 +27,11 @@ from durable_agents.journal._entries import (
     ActionStarted,
     CallAbandoned,
     CallBegun,
+    CallResolved,
     CallRetried,
     CallsCleared,
     CallSettled,
+    CancelRequested,
     DeliveredOutOfOrder,
     Entry,
     MemoryUpdate,
@@ -53,6 +56,7 @@ from durable_agents.journal._run_state import ActionState, EventState, RunState,
 
 __all__ = [
     "BATCH_BITS",
+    "CANCELLATION",
     "Abandoned",
     "ActionCompleted",
     "ActionFailed",
@@ -64,11 +68,13 @@ __all__ = [
     "CallKey",
     "CallLog",
     "CallRecord",
+    "CallResolved",
     "CallRetried",
     "CallSettled",
     "CallStatus",
     "CallableSpec",
     "CallsCleared",
+    "CancelRequested",
     "Decision",
     "DeliveredOutOfOrder",
     "DeliveryOrder",

@@ -34,6 +34,7 @@ from durable_agents.journal._options import DurableOptions
 from durable_agents.serialization import Payload
 
 __all__ = [
+    "CANCELLATION",
     "Abandoned",
     "CallKey",
     "CallLog",
@@ -55,6 +56,9 @@ __all__ = [
 CallKey: TypeAlias = tuple[str, int]
 """Branch and position."""
 DivergencePolicy: TypeAlias = Literal["protect", "clear", "fail"]
+
+CANCELLATION: CallKey = ("", -1)
+"""Stands among the outcomes for the moment when the action was told to stop."""
 
 BRANCH_SEPARATOR = "/"
 COUNT_SEPARATOR = "."
@@ -178,21 +182,24 @@ class CallLog:
         records: What earlier starts of the action left, one per call.
         overtakings: Outcomes that an earlier replay handed over out of order, each with the one
             that it overtook.
+        cancelled_at: Number of the row that told the action to stop; None where none did.
     """
 
     def __init__(
         self,
         records: Iterable[CallRecord] = (),
         overtakings: Iterable[tuple[CallKey, CallKey]] = (),
+        cancelled_at: int | None = None,
     ) -> None:
         self._records = {r.key: r for r in records}
         self._overtakings = tuple(overtakings)
+        self._cancelled_at = cancelled_at
         self._not_asked = {r.key for r in self._records.values() if _is_owed(r)}
 
     @property
     def is_empty(self) -> bool:
         """Whether nothing is on record."""
-        return not self._records
+        return not self._records and self._cancelled_at is None
 
     @property
     def is_replaying(self) -> bool:
@@ -242,10 +249,12 @@ class CallLog:
 
     def batches(self) -> list[list[CallKey]]:
         """Settled calls in the order they were handed over, one batch per transaction."""
-        settled = [r for r in self._records.values() if r.has_settled]
+        due = [(r.seq, r.key) for r in self._records.values() if r.has_settled]
+        if self._cancelled_at is not None:
+            due.append((self._cancelled_at, CANCELLATION))
         batches: dict[int, list[CallKey]] = {}
-        for record in sorted(settled, key=_seq):
-            batches.setdefault(batch_of(record.seq), []).append(record.key)
+        for seq, key in sorted(due):
+            batches.setdefault(batch_of(seq), []).append(key)
         ordered = list(batches.values())
         for key, blocked in self._overtakings:
             _overtake(ordered, key, blocked)
@@ -291,10 +300,6 @@ def is_cleared_by(key: CallKey, cleared: CallKey) -> bool:
 
 def _is_owed(record: CallRecord) -> bool:
     return record.status is not CallStatus.ABANDONED
-
-
-def _seq(record: CallRecord) -> int:
-    return record.seq
 
 
 def _overtake(batches: list[list[CallKey]], key: CallKey, blocked: CallKey) -> None:

@@ -9,7 +9,9 @@ order in which outcomes arrive. So that a replay decides them the same way:
    action's tasks have come to rest: they have done all that follows from the one before.
 3. On replay a batch waits until all of its calls have been asked for, as they had been live.
 4. An action with a single live task has no races: its outcomes are handed over at once.
-5. Order is a preference; identity and digest are the safety. When the action rests and the next
+5. A cancellation has its place among the outcomes. Nobody asks for it, and it always waits for
+   the action to rest, so that it meets the tasks where it met them live.
+6. Order is a preference; identity and digest are the safety. When the action rests and the next
    outcome in order is not asked for, `overtake` gives up waiting for it.
 
 This file decides; it knows no futures and no loop. `tests/rules/test_delivery.py` walks it.
@@ -18,7 +20,7 @@ This file decides; it knows no futures and no loop. `tests/rules/test_delivery.p
 from collections import deque
 from collections.abc import Iterable
 
-from durable_agents.journal._call_log import CallKey
+from durable_agents.journal._call_log import CANCELLATION, CallKey
 
 __all__ = ["DeliveryOrder"]
 
@@ -48,6 +50,15 @@ class DeliveryOrder:
     def is_ready(self) -> bool:
         """Whether the next batch can be handed over as soon as the action rests."""
         return bool(self._batches) and self._asked.issuperset(self._batches[0])
+
+    @property
+    def cancels_next(self) -> bool:
+        """Whether the next batch holds the cancellation."""
+        return bool(self._batches) and CANCELLATION in self._batches[0]
+
+    def hands_over_next(self, key: CallKey) -> bool:
+        """Whether the next batch is ready, and holds this outcome."""
+        return self.is_ready and key in self._batches[0]
 
     def ask(self, key: CallKey) -> None:
         """A task of the action waits for this outcome, which is not durable yet."""

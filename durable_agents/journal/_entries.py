@@ -25,9 +25,11 @@ __all__ = [
     "ActionStarted",
     "CallAbandoned",
     "CallBegun",
+    "CallResolved",
     "CallRetried",
     "CallSettled",
     "CallsCleared",
+    "CancelRequested",
     "DeliveredOutOfOrder",
     "Entry",
     "MemoryUpdate",
@@ -62,10 +64,12 @@ class MemoryUpdate(msgspec.Struct, frozen=True, array_like=True):
 
 
 class SentEvent(msgspec.Struct, frozen=True, array_like=True):
-    """An event that a completed action sent on to other actions."""
+    """An event that an action sent: on to other actions, or out of the agent."""
 
     event_id: str
     payload: Payload
+    at: float = 0.0
+    """When it was sent; kept for outputs, other events take effect with their action."""
 
 
 class RunAccepted(msgspec.Struct, frozen=True, array_like=True, tag=1):
@@ -228,6 +232,8 @@ class RunFailed(msgspec.Struct, frozen=True, array_like=True, tag=13):
     """The action run that failed; -1 where none had started."""
     error: Payload
     at: float
+    blocks_key: bool = False
+    """Whether later inputs of the key wait until a person has decided."""
 
 
 class RunParked(msgspec.Struct, frozen=True, array_like=True, tag=14):
@@ -250,6 +256,25 @@ class RunRetried(msgspec.Struct, frozen=True, array_like=True, tag=16):
     at: float
 
 
+class CallResolved(msgspec.Struct, frozen=True, array_like=True, tag=17):
+    """A person decided that a call in doubt is to be made again."""
+
+    action: int
+    branch: str
+    position: int
+    function: str
+    digest: bytes
+    at: float
+
+
+class CancelRequested(msgspec.Struct, frozen=True, array_like=True, tag=18):
+    """The action was told to stop; a replay tells it at the same place among the outcomes."""
+
+    action: int
+    reason: str
+    at: float
+
+
 Entry: TypeAlias = (
     RunAccepted
     | RunTakenOver
@@ -267,6 +292,8 @@ Entry: TypeAlias = (
     | RunParked
     | RunCancelled
     | RunRetried
+    | CallResolved
+    | CancelRequested
 )
 
 BATCH_BITS = 20

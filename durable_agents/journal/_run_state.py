@@ -22,9 +22,11 @@ from durable_agents.journal._entries import (
     ActionStarted,
     CallAbandoned,
     CallBegun,
+    CallResolved,
     CallRetried,
     CallsCleared,
     CallSettled,
+    CancelRequested,
     DeliveredOutOfOrder,
     Entry,
     MemoryUpdate,
@@ -49,14 +51,21 @@ class RunStatus(IntEnum):
     RUNNING = 1
     WAITING = 2
     PARKED = 3
+    BLOCKING = 4
+    """Failed, and later inputs of its key wait until a person has decided."""
     COMPLETED = 10
     FAILED = 11
     CANCELLED = 12
 
     @property
     def is_open(self) -> bool:
-        """Whether the run may still go on by itself or by a person's decision."""
+        """Whether later inputs of the key wait for it."""
         return self < RunStatus.COMPLETED
+
+    @property
+    def waits_for_person(self) -> bool:
+        """Whether the run goes on only when a person has decided."""
+        return self in {RunStatus.PARKED, RunStatus.BLOCKING}
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,13 +93,15 @@ class ActionState:
     overtakings: list[tuple[CallKey, CallKey]] = field(default_factory=list)
     failed_attempts: int = 0
     is_completed: bool = False
+    cancelled_at: int | None = None
+    """Number of the row that told the action to stop; None where none did."""
 
     def call_log(self) -> CallLog:
         """A fresh cursor over the records, for one start of the action."""
-        return CallLog(self.records.values(), self.overtakings)
+        return CallLog(self.records.values(), self.overtakings, self.cancelled_at)
 
     def record(
-        self, entry: CallBegun | CallSettled | CallAbandoned | CallRetried
+        self, entry: CallBegun | CallSettled | CallAbandoned | CallRetried | CallResolved
     ) -> CallRecord:
         """The record that an entry speaks of, made where it is new."""
         key = (entry.branch, entry.position)
@@ -117,6 +128,8 @@ class RunState:
     """Why the run is parked or cancelled, for people."""
     error: Payload | None = None
     """What failed the run."""
+    cancel_reason: str | None = None
+    """Why the run was told to stop, while it has not ended; None where nobody did."""
     events: list[EventState] = field(default_factory=list)
     """Events sent by completed actions; the first is event 1 of the run."""
     actions: dict[tuple[int, str], ActionState] = field(default_factory=dict)
@@ -147,6 +160,9 @@ class RunState:
                 return
             case RunAccepted():
                 self.accepted = entry
+            case CancelRequested():
+                self._numbered(entry.action).cancelled_at = seq
+                self.cancel_reason = entry.reason
             case ActionStarted() | ActionCompleted() | ActionFailed():
                 self._apply_to_actions(entry)
             case RunCompleted() | RunFailed() | RunParked() | RunCancelled() | RunRetried():
@@ -177,13 +193,17 @@ class RunState:
             case RunCompleted():
                 self.status = RunStatus.COMPLETED
             case RunFailed():
-                self.status, self.error = RunStatus.FAILED, entry.error
+                blocks = entry.blocks_key
+                self.status = RunStatus.BLOCKING if blocks else RunStatus.FAILED
+                self.error = entry.error
             case RunParked():
                 self.status, self.reason = RunStatus.PARKED, entry.reason
             case RunCancelled():
                 self.status, self.reason = RunStatus.CANCELLED, entry.reason
             case _:
                 self.status, self.error, self.reason = RunStatus.ACCEPTED, None, ""
+                for action in self.actions.values():
+                    action.failed_attempts = 0
 
     def _apply_to_calls(
         self,
@@ -192,6 +212,7 @@ class RunState:
         | CallSettled
         | CallAbandoned
         | CallRetried
+        | CallResolved
         | CallsCleared
         | DeliveredOutOfOrder,
     ) -> None:
@@ -219,7 +240,9 @@ class RunState:
 
 
 def _apply_to_call(
-    record: CallRecord, seq: int, entry: CallBegun | CallSettled | CallAbandoned | CallRetried
+    record: CallRecord,
+    seq: int,
+    entry: CallBegun | CallSettled | CallAbandoned | CallRetried | CallResolved,
 ) -> None:
     match entry:
         case CallBegun():
@@ -227,6 +250,8 @@ def _apply_to_call(
             record.in_doubt = record.guarded = True
         case CallRetried():
             record.attempts, record.in_doubt = entry.attempt, False
+        case CallResolved():
+            record.in_doubt = False
         case CallSettled():
             record.status = CallStatus.FAILED if entry.failed else CallStatus.SUCCEEDED
             record.payload, record.preview, record.seq = entry.payload, entry.preview, seq

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from durable_agents.errors import StoreOwnedError, StoreUnavailableError
 from durable_agents.journal import BATCH_BITS, Entry, MemoryUpdate, RunStatus, decode_row
@@ -10,6 +11,7 @@ from durable_agents.store._port import (
     AcceptedRun,
     NewRun,
     OutputRow,
+    Retention,
     RunRow,
     StoreFacts,
     Write,
@@ -41,6 +43,10 @@ class InMemoryStore:
         self._journal: dict[int, list[tuple[int, bytes]]] = {}
         self._outputs: list[OutputRow] = []
         self._memory: dict[tuple[str, str], dict[str, MemoryUpdate]] = {}
+        self._ended: dict[int, float] = {}
+        self._consumers: dict[str, int] = {}
+        self._last_number = 0
+        self._last_position = 0
 
     @property
     def control_path(self) -> None:
@@ -55,7 +61,7 @@ class InMemoryStore:
         self._owner = owner
         facts = StoreFacts(self._token, self._was_closed)
         self._was_closed = False
-        self._queue = WriteQueue(_NAME, self._token, max(self._runs, default=0), self._commit)
+        self._queue = WriteQueue(_NAME, self._token, self._last_number, self._commit)
         return facts
 
     async def close(self) -> None:
@@ -90,7 +96,7 @@ class InMemoryStore:
     async def open_runs(self, agent: str, *, after: int, limit: int) -> list[RunRow]:
         """Runs of an agent that have not ended."""
         rows = (r for r in self._runs.values() if r.agent == agent and r.status.is_open)
-        return sorted((r for r in rows if r.number > after), key=_number)[:limit]
+        return sorted((r for r in rows if r.turn > after), key=_turn)[:limit]
 
     async def open_runs_of_key(
         self, agent: str, key: str, *, after: int, limit: int
@@ -120,6 +126,38 @@ class InMemoryStore:
         """All runs by number, beginning behind `after`."""
         return sorted((r for r in self._runs.values() if r.number > after), key=_number)[:limit]
 
+    async def last_position(self) -> int:
+        """Position of the newest output."""
+        return self._last_position
+
+    async def acknowledged(self, consumer: str) -> int:
+        """How far a consumer has come; see `Store.acknowledged`."""
+        return self._consumers.get(consumer, 0)
+
+    async def acknowledge(self, consumer: str, position: int) -> None:
+        """Keep how far a consumer has come; see `Store.acknowledge`."""
+        self._consumers[consumer] = max(position, self._consumers.get(consumer, 0))
+
+    async def prune(self, retention: Retention) -> int:
+        """Forget some runs that have ended; see `Store.prune`."""
+        ended = sorted(n for n, row in self._runs.items() if not row.status.is_open)
+        old = ended[: len(ended) - retention.keep] if retention.keep < len(ended) else []
+        gone = {number for number in old if self._is_prunable(number, retention)}
+        for number in gone:
+            row = self._runs.pop(number)
+            self._numbers.pop(row.run_id, None)
+            del self._journal[number], self._ended[number]
+        self._outputs = [row for row in self._outputs if row.number not in gone]
+        return len(gone)
+
+    def _is_prunable(self, number: int, retention: Retention) -> bool:
+        if self._runs[number].status is RunStatus.FAILED and not retention.failed:
+            return False
+        if self._ended[number] >= retention.ended_before:
+            return False
+        seen = min(self._consumers.values(), default=self._last_position)
+        return all(row.position <= seen for row in self._outputs if row.number == number)
+
     @property
     def _opened(self) -> WriteQueue:
         if self._queue is None:
@@ -144,21 +182,32 @@ class InMemoryStore:
         if number != acceptance.number:
             row = self._runs[number]
             return AcceptedRun(number, row.run_id, row.key, is_new=False)
+        self._last_number = max(self._last_number, number)
         self._runs[number] = RunRow(
-            number, acceptance.run_id, acceptance.run.agent, acceptance.key, RunStatus.ACCEPTED
+            number,
+            acceptance.run_id,
+            acceptance.run.agent,
+            acceptance.key,
+            RunStatus.ACCEPTED,
+            number,
         )
         self._journal[number] = [(0, body)]
         return acceptance.as_accepted()
 
     def _keep_entries(self, seq: int, write: Write, body: bytes) -> None:
         self._journal[write.number].append((seq, body))
+        row = self._runs[write.number]
         if write.status is not None:
-            row = self._runs[write.number]
-            self._runs[write.number] = RunRow(
-                row.number, row.run_id, row.agent, row.key, write.status
-            )
+            row = self._runs[write.number] = replace(row, status=write.status)
+            if write.ended_at is not None:
+                self._ended[write.number] = write.ended_at
+        if write.requeues:
+            self._runs[write.number] = replace(row, turn=write.turn)
+            self._last_number = max(self._last_number, write.turn)
         for event in write.outputs:
-            self._outputs.append(OutputRow(len(self._outputs) + 1, write.number, event))
+            self._last_position += 1
+            output = OutputRow(self._last_position, write.number, row.run_id, row.key, event)
+            self._outputs.append(output)
         if write.memory is not None:
             agent, key, changes = write.memory
             cells = self._memory.setdefault((agent, key), {})
@@ -183,3 +232,7 @@ def _check_text(write: Write) -> None:
 
 def _number(row: RunRow) -> int:
     return row.number
+
+
+def _turn(row: RunRow) -> int:
+    return row.turn

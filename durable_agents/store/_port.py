@@ -15,7 +15,16 @@ import msgspec
 from durable_agents.journal import Entry, MemoryUpdate, RunStatus, SentEvent
 from durable_agents.serialization import Payload
 
-__all__ = ["AcceptedRun", "NewRun", "OutputRow", "RunRow", "Store", "StoreFacts", "Write"]
+__all__ = [
+    "AcceptedRun",
+    "NewRun",
+    "OutputRow",
+    "Retention",
+    "RunRow",
+    "Store",
+    "StoreFacts",
+    "Write",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +74,8 @@ class RunRow:
     agent: str
     key: str
     status: RunStatus
+    turn: int
+    """Its place in the line: grows in the order in which runs of a key take their turn."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +86,21 @@ class OutputRow:
     """Grows in the order of commits, over all runs."""
     number: int
     """Number of the run that sent it."""
+    run_id: str
+    key: str
     event: SentEvent
+
+
+@dataclass(frozen=True, slots=True)
+class Retention:
+    """Which ended runs are kept; the others are forgotten with all that belongs to them."""
+
+    ended_before: float
+    """Runs that ended at this time or later are kept."""
+    keep: int = 0
+    """So many of the newest ended runs are kept, however old."""
+    failed: bool = False
+    """Whether failed runs are forgotten, too; by default they wait for a person."""
 
 
 class Write(msgspec.Struct, kw_only=True):
@@ -87,6 +112,8 @@ class Write(msgspec.Struct, kw_only=True):
         status: The run's new status; None leaves it.
         outputs: Outputs sent, in order.
         memory: Agent, key and what became of paths of short-term memory; None: it is gone.
+        requeues: Whether the run goes to the end of the line of its key.
+        turn: Its new place there; the store sets it.
     """
 
     number: int
@@ -94,6 +121,15 @@ class Write(msgspec.Struct, kw_only=True):
     status: RunStatus | None = None
     outputs: Sequence[SentEvent] = ()
     memory: tuple[str, str, Mapping[str, MemoryUpdate | None]] | None = None
+    requeues: bool = False
+    turn: int = 0
+
+    @property
+    def ended_at(self) -> float | None:
+        """When the run ended with this write; None where it did not."""
+        if self.status is None or self.status.is_open:
+            return None
+        return self.entries[-1].at
 
 
 class Store(Protocol):
@@ -167,7 +203,7 @@ class Store(Protocol):
         ...
 
     async def open_runs(self, agent: str, *, after: int, limit: int) -> list[RunRow]:
-        """Runs of an agent that have not ended, by number, beginning behind `after`."""
+        """Runs of an agent that have not ended, by turn, beginning behind the turn `after`."""
         ...
 
     async def open_runs_of_key(
@@ -191,6 +227,34 @@ class Store(Protocol):
 
     async def outputs(self, *, after: int, limit: int) -> list[OutputRow]:
         """Outputs of all runs in the order of commits, beginning behind a position."""
+        ...
+
+    async def last_position(self) -> int:
+        """Position of the newest output; 0 where there was none."""
+        ...
+
+    async def acknowledged(self, consumer: str) -> int:
+        """Position of the last output that a consumer acknowledged; 0 where there is none."""
+        ...
+
+    async def acknowledge(self, consumer: str, position: int) -> None:
+        """Keep how far a consumer has come; durable on return. It never goes back.
+
+        Raises:
+            StoreError: It cannot be kept.
+        """
+        ...
+
+    async def prune(self, retention: Retention) -> int:
+        """Forget some runs that have ended, in one transaction.
+
+        A run stays while one of its outputs waits to be acknowledged by a consumer that the
+        store knows. Numbers and positions are never given out again; ids of callers are
+        forgotten with their runs.
+
+        Returns:
+            How many runs were forgotten; 0 where none is left to forget.
+        """
         ...
 
     async def runs(self, *, after: int, limit: int) -> list[RunRow]:

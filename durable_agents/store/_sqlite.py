@@ -21,29 +21,29 @@ import sqlite3
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
-from typing import Any, Literal, TypeAlias, TypeVar, cast
-
-import aiosqlite
+from typing import Any, Literal, TypeVar, cast
 
 from durable_agents.errors import StoreDamagedError, StoreError, StoreUnavailableError
 from durable_agents.journal import (
     BATCH_BITS,
     Entry,
     MemoryUpdate,
-    RunStatus,
     decode_memory,
-    decode_output,
     decode_row,
 )
+from durable_agents.store._connecting import Connection, connected, in_thread
 from durable_agents.store._group_commit import BadWriteError
 from durable_agents.store._port import (
     AcceptedRun,
     NewRun,
     OutputRow,
+    Retention,
     RunRow,
     StoreFacts,
     Write,
 )
+from durable_agents.store._retention import prune_some
+from durable_agents.store._rows import Row, as_outputs, as_runs
 from durable_agents.store._sqlite_file import (
     FileLock,
     as_store_error,
@@ -59,8 +59,6 @@ from durable_agents.store.sql import load_queries
 __all__ = ["SqliteStore"]
 
 T = TypeVar("T")
-Row: TypeAlias = tuple[Any, ...]
-
 _DATA_ERRORS = (
     sqlite3.DataError,
     sqlite3.IntegrityError,
@@ -85,20 +83,26 @@ class SqliteStore:
         path: The file; made where it is missing, with mode 0600. Its folder must exist.
         synchronous: `"full"` (default) survives power loss: every commit is synced. `"normal"`
             survives the death of the process, but a power cut may lose the last moments.
+        is_visit: Leave on record how the last owner ended: for who runs nothing.
     """
 
     def __init__(
-        self, path: str | os.PathLike[str], *, synchronous: Literal["full", "normal"] = "full"
+        self,
+        path: str | os.PathLike[str],
+        *,
+        synchronous: Literal["full", "normal"] = "full",
+        is_visit: bool = False,
     ) -> None:
         if synchronous not in {"full", "normal"}:
             msg = f"synchronous is {synchronous!r}, expected 'full' or 'normal'"
             raise ValueError(msg)
         self.path: Path = Path(path)
         self.synchronous: Literal["full", "normal"] = synchronous
+        self._is_visit = is_visit
         self._lock = FileLock(self.path)
         self._queue: WriteQueue | None = None
         self._committer: _Committer | None = None
-        self._reader: aiosqlite.Connection | None = None
+        self._reader: Connection | None = None
         self._sql: dict[str, str] = {}
 
     def __repr__(self) -> str:
@@ -107,12 +111,12 @@ class SqliteStore:
     @property
     def control_path(self) -> Path:
         """The socket beside the file itself, so that a link to it leads to the same one."""
-        return Path(f"{self.path.resolve()}.sock")
+        return self._lock.beside(".sock")
 
     async def open(self, owner: str) -> StoreFacts:
         """Take the file for one worker; see `Store.open`."""
         text = owner_text(owner)
-        await _in_thread(lambda: self._lock.take(text), undo=lambda _: self._lock.release())
+        await in_thread(lambda: self._lock.take(text), undo=lambda _: self._lock.release())
         try:
             return await self._open()
         except sqlite3.Error as error:
@@ -129,7 +133,7 @@ class SqliteStore:
         await committer.connect()
         meta, numbers = await committer.execute(self._read_facts)
         committer.start_at(*numbers[1:])
-        self._reader = await _connected(lambda: connect_reader(self.path))
+        self._reader = await connected(lambda: connect_reader(self.path))
         self._queue = WriteQueue(str(self.path), meta["token"], numbers[0], committer.commit)
         return StoreFacts(meta["token"], meta["was_closed"] == "1")
 
@@ -138,7 +142,8 @@ class SqliteStore:
         if not meta.keys() >= {"token", "was_closed"}:
             problem = "its name is missing: restore the file from a backup"
             raise StoreDamagedError(str(self.path), problem)
-        connection.execute(self._sql["set_meta"], ("was_closed", "0"))
+        if not self._is_visit:
+            connection.execute(self._sql["set_meta"], ("was_closed", "0"))
         return meta, connection.execute(self._sql["last_numbers"]).fetchone()
 
     async def close(self) -> None:
@@ -160,7 +165,8 @@ class SqliteStore:
         async with AsyncExitStack() as closing:  # the last one first, whatever fails
             closing.callback(self._lock.release)
             if committer is not None:
-                closing.push_async_callback(committer.close, mark=queue is not None)
+                is_good = queue is not None and not self._is_visit
+                closing.push_async_callback(committer.close, mark=is_good)
             if reader is not None:
                 closing.push_async_callback(reader.close)
             if queue is not None:
@@ -227,6 +233,35 @@ class SqliteStore:
         """Outputs of all runs, beginning behind a position."""
         return self._as_outputs(await self._select("outputs", (after, limit)))
 
+    async def last_position(self) -> int:
+        """Position of the newest output."""
+        rows = await self._select("last_position", ())
+        position: int = rows[0][0]
+        return position
+
+    async def acknowledged(self, consumer: str) -> int:
+        """How far a consumer has come; see `Store.acknowledged`."""
+        rows = await self._select("acknowledged", (consumer,))
+        return rows[0][0] if rows else 0
+
+    async def acknowledge(self, consumer: str, position: int) -> None:
+        """Keep how far a consumer has come; see `Store.acknowledge`."""
+        parameters = (consumer, position)
+        await self._change(lambda c: c.execute(self._sql["acknowledge"], parameters))
+
+    async def prune(self, retention: Retention) -> int:
+        """Forget some runs that have ended; see `Store.prune`."""
+        return await self._change(lambda c: prune_some(c, self._sql, retention))
+
+    async def _change(self, function: Callable[[sqlite3.Connection], T]) -> T:
+        """Change the file between two commits."""
+        if self._committer is None:
+            raise StoreUnavailableError(str(self.path), NOT_OPEN)
+        try:
+            return await self._committer.execute(function)
+        except sqlite3.Error as error:
+            raise as_store_error(error, self.path) from error
+
     @property
     def _opened(self) -> WriteQueue:
         if self._queue is None:
@@ -247,15 +282,10 @@ class SqliteStore:
         return list(rows)
 
     async def _runs(self, name: str, parameters: Row) -> list[RunRow]:
-        return [
-            RunRow(number, run_id, agent, run_id if key is None else key, RunStatus(status))
-            for number, caller_id, agent, key, status in await self._select(name, parameters)
-            for run_id in [self._opened.run_id(number) if caller_id is None else caller_id]
-        ]
+        return as_runs(await self._select(name, parameters), self._opened.ids)
 
     def _as_outputs(self, rows: list[Row]) -> list[OutputRow]:
-        name = str(self.path)
-        return [OutputRow(p, run, decode_output(run, body, name)) for p, run, body in rows]
+        return as_outputs(rows, self._opened.ids, str(self.path))
 
 
 class _Committer:
@@ -265,7 +295,7 @@ class _Committer:
         self._path = path
         self._synchronous = synchronous
         self._sql = sql
-        self._connection: aiosqlite.Connection | None = None
+        self._connection: Connection | None = None
         self._batch = 0
         self._position = 0
         self._bytes_since_checkpoint = 0
@@ -273,7 +303,7 @@ class _Committer:
 
     async def connect(self) -> None:
         """Open the file, checked and migrated."""
-        self._connection = await _connected(lambda: connect(self._path, self._synchronous))
+        self._connection = await connected(lambda: connect(self._path, self._synchronous))
 
     def start_at(self, last_seq: int, last_position: int, holds_memory: int) -> None:
         """Go on with numbering where the file ends."""
@@ -320,7 +350,12 @@ class _Committer:
                 seq += 1
                 queued.result = seq
                 transaction.append(seq, queued.number, queued.body)
-                if write.status is not None or write.outputs or write.memory is not None:
+                if (
+                    write.status is not None
+                    or write.outputs
+                    or write.memory is not None
+                    or write.requeues
+                ):
                     transaction.add_effects(write, self._next_position)
         return transaction
 
@@ -369,27 +404,3 @@ class _Committer:
         connection, self._connection = self._connection, None
         if connection is not None:
             await connection.close()
-
-
-async def _connected(open_file: Callable[[], sqlite3.Connection]) -> aiosqlite.Connection:
-    """Give a connection its thread; it is closed again if the caller is cancelled."""
-    # Opened before aiosqlite starts its thread: one whose opening fails outlives the loop.
-    opened = await _in_thread(open_file, undo=sqlite3.Connection.close)
-    try:
-        return await aiosqlite.Connection(lambda: opened, iter_chunk_size=64)
-    except BaseException:
-        opened.close()
-        raise
-
-
-async def _in_thread(function: Callable[[], T], *, undo: Callable[[T], object]) -> T:
-    """Run a function in a thread. Cancellation: when it has ended, its result is undone."""
-    running = asyncio.ensure_future(asyncio.to_thread(function))
-    try:
-        return await asyncio.shield(running)
-    except asyncio.CancelledError:
-        # The thread cannot be called back.
-        await asyncio.wait([running])
-        if not running.cancelled() and running.exception() is None:
-            await asyncio.to_thread(undo, running.result())
-        raise

@@ -56,6 +56,7 @@ class FileLock:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._resolved: Path | None = None
         self._file: int | None = None
 
     def take(self, owner: str) -> None:
@@ -65,8 +66,7 @@ class FileLock:
             StoreOwnedError: A living worker is; the error names it.
             StoreUnavailableError: The folder is missing or cannot be written.
         """
-        # Beside the file itself, so that a link to it leads to the same lock.
-        lock_path = f"{self._path.resolve()}.lock"
+        lock_path = self.beside(".lock")
         try:
             file = os.open(lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, _MODE)
         except OSError as error:
@@ -93,6 +93,12 @@ class FileLock:
             os.ftruncate(file, 0)
             os.write(file, owner.encode(errors="replace"))
         self._file = file
+
+    def beside(self, suffix: str) -> Path:
+        """A path beside the file itself, so that a link to it leads to the same one."""
+        if self._resolved is None:
+            self._resolved = self._path.resolve()
+        return Path(f"{self._resolved}{suffix}")
 
     def release(self) -> None:
         """Let the next worker have it."""

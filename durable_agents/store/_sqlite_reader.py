@@ -11,11 +11,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeAlias, TypeVar
+from typing import Self, TypeVar
 
 from durable_agents.errors import StoreUnavailableError
-from durable_agents.journal import Entry, RunStatus, decode_output, decode_row
+from durable_agents.journal import Entry, RunStatus, decode_row
 from durable_agents.store._port import OutputRow, RunRow
+from durable_agents.store._rows import Row, as_outputs, as_runs
 from durable_agents.store._run_ids import RunIds
 from durable_agents.store._sqlite_file import as_store_error, connect_read_only
 from durable_agents.store.sql import load_queries
@@ -23,7 +24,6 @@ from durable_agents.store.sql import load_queries
 __all__ = ["SqliteReader"]
 
 T = TypeVar("T")
-Row: TypeAlias = tuple[Any, ...]
 
 _AFTER_EVERY_CHARACTER = "\U0010ffff"
 
@@ -191,12 +191,7 @@ class SqliteReader:
         return await asyncio.get_running_loop().run_in_executor(self._thread, function)
 
     def _as_runs(self, rows: Sequence[Row]) -> list[RunRow]:
-        return [
-            RunRow(number, run_id, agent, run_id if key is None else key, RunStatus(status))
-            for number, caller_id, agent, key, status in rows
-            for run_id in [self._ids.of(number) if caller_id is None else caller_id]
-        ]
+        return as_runs(rows, self._ids)
 
-    def _as_outputs(self, rows: list[Row]) -> list[OutputRow]:
-        name = str(self.path)
-        return [OutputRow(p, run, decode_output(run, body, name)) for p, run, body in rows]
+    def _as_outputs(self, rows: Sequence[Row]) -> list[OutputRow]:
+        return as_outputs(rows, self._ids, str(self.path))

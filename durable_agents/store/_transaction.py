@@ -27,6 +27,7 @@ class Transaction:
         "_accepted_once",
         "_memory",
         "_outputs",
+        "_requeued",
         "_rows",
         "_sql",
         "_statuses",
@@ -39,6 +40,7 @@ class Transaction:
         self._accepted_once: list[tuple[QueuedWrite, Row]] = []
         self._rows: list[Row] = []
         self._statuses: list[Row] = []
+        self._requeued: list[Row] = []
         self._outputs: list[Row] = []
         self._memory: list[tuple[str, Row]] = []
         self.size = 0
@@ -72,7 +74,9 @@ class Transaction:
             UnicodeEncodeError: A text cannot be written.
         """
         if write.status is not None:
-            self._statuses.append((int(write.status), write.number))
+            self._statuses.append((int(write.status), write.ended_at, write.number))
+        if write.requeues:
+            self._requeued.append((write.turn, write.number))
         for event in write.outputs:
             cell = encode_cell(write.number, event)
             self._outputs.append((next_position(), write.number, cell))
@@ -115,6 +119,9 @@ class Transaction:
                 known[queued] = self._found(connection, row)
         connection.executemany(sql["append"], self._rows)
         connection.executemany(sql["set_status"], self._statuses)
+        for row in self._requeued:
+            connection.execute(sql["requeue"], row)
+            connection.execute(sql["set_meta"], ("last_run", str(row[0])))
         connection.executemany(sql["add_output"], self._outputs)
         for name, row in self._memory:
             connection.execute(sql[name], row)

@@ -54,7 +54,8 @@ class WriteQueue:
         commit: Callable[[Sequence[QueuedWrite]], Awaitable[None]],
     ) -> None:
         self._name = name
-        self._ids = RunIds(token)
+        self.ids = RunIds(token)
+        """Ids that the store makes up."""
         self._last_number = last_number
         self._is_open = True
         self._commits: GroupCommit[Acceptance | Write] = GroupCommit(name, commit)
@@ -89,6 +90,9 @@ class WriteQueue:
         """Queue entries of a run."""
         self._check_open()
         number = write.number
+        if write.requeues:
+            self._last_number += 1
+            write.turn = self._last_number
         return self._commits.enqueue(number, write, encode_row(number, write.entries))
 
     def readmit(self, number: int) -> None:
@@ -97,11 +101,11 @@ class WriteQueue:
 
     def run_id(self, number: int) -> str:
         """The made-up id of a run whose caller chose none."""
-        return self._ids.of(number)
+        return self.ids.of(number)
 
     def number_of(self, run_id: str) -> int | None:
         """Number that a made-up run id stands for; None for an id that a caller chose."""
-        return self._ids.number_of(run_id)
+        return self.ids.number_of(run_id)
 
     def _check_open(self) -> None:
         if not self._is_open:

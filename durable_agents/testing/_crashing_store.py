@@ -14,6 +14,7 @@ from durable_agents.store import (
     AcceptedRun,
     NewRun,
     OutputRow,
+    Retention,
     RunRow,
     Store,
     StoreFacts,
@@ -141,6 +142,22 @@ class CrashingStore:
     async def outputs(self, *, after: int, limit: int) -> list[OutputRow]:
         """Outputs of all runs, beginning behind a position."""
         return await self._inner.outputs(after=after, limit=limit)
+
+    async def last_position(self) -> int:
+        """Position of the newest output."""
+        return await self._inner.last_position()
+
+    async def acknowledged(self, consumer: str) -> int:
+        """How far a consumer has come."""
+        return await self._inner.acknowledged(consumer)
+
+    async def acknowledge(self, consumer: str, position: int) -> None:
+        """Keep how far a consumer has come; not counted as a write of a run."""
+        await self._inner.acknowledge(consumer, position)
+
+    async def prune(self, retention: Retention) -> int:
+        """Forget some runs that have ended; not counted as a write of a run."""
+        return await self._inner.prune(retention)
 
     async def runs(self, *, after: int, limit: int) -> list[RunRow]:
         """All runs by number, beginning behind `after`."""

@@ -1,9 +1,52 @@
 """The worker: the only room that both asks the rules and moves the world."""
 
 from durable_agents.worker._call import current_call
+from durable_agents.worker._commands import (
+    CancelRun,
+    Command,
+    PruneRuns,
+    ResolveCall,
+    RetryRun,
+)
 from durable_agents.worker._current import CallInfo
 from durable_agents.worker._handle import Run
+from durable_agents.worker._outputs import Output
+from durable_agents.worker._run_agent import arun_agent, run_agent
 from durable_agents.worker._settings import WorkerSettings
+from durable_agents.worker._steering import (
+    UNSET,
+    cancel,
+    prune,
+    put_back,
+    resolution,
+    retention,
+    retry,
+)
+from durable_agents.worker._visit import Executed, carry_out
 from durable_agents.worker._worker import Worker, WorkerStatistics
 
-__all__ = ["CallInfo", "Run", "Worker", "WorkerSettings", "WorkerStatistics", "current_call"]
+__all__ = [
+    "UNSET",
+    "CallInfo",
+    "CancelRun",
+    "Command",
+    "Executed",
+    "Output",
+    "PruneRuns",
+    "ResolveCall",
+    "RetryRun",
+    "Run",
+    "Worker",
+    "WorkerSettings",
+    "WorkerStatistics",
+    "arun_agent",
+    "cancel",
+    "carry_out",
+    "current_call",
+    "prune",
+    "put_back",
+    "resolution",
+    "retention",
+    "retry",
+    "run_agent",
+]

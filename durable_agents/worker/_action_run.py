@@ -15,12 +15,14 @@ from durable_agents.errors import (
     NondeterminismError,
     OutsideActionError,
     RunAborted,
+    StoreError,
 )
 from durable_agents.events import Event, EventRecord, EventType, OutputEvent, type_name_of
 from durable_agents.journal import (
     ActionStarted,
     ActionState,
     CallKey,
+    CancelRequested,
     DeliveredOutOfOrder,
     DeliveryOrder,
     DurableOptions,
@@ -115,6 +117,8 @@ class ActionRun:
         self._has_failed = False
         self._aborted: str | None = None
         self._tainted: BaseException | None = None
+        self._task: asyncio.Task[Any] | None = None
+        self._is_cancelled = state.cancelled_at is not None
         short_term = memories.short_term if state.started is None else state.started.short_term
         self._short_term_snapshot = short_term
         self._sensory_snapshot = memories.sensory
@@ -176,6 +180,11 @@ class ActionRun:
         """Whether the run ends here by no decision of its own code: nothing is given up."""
         return self._aborted is not None or self._has_failed
 
+    @property
+    def is_running(self) -> bool:
+        """Whether the author's code has not returned yet."""
+        return self._task is not None and self._aborted is None
+
     async def execute(self, context: RunnerContext) -> Effects:
         """Run the action to its end; returns what it did, not yet visible.
 
@@ -183,12 +192,17 @@ class ActionRun:
             RunAborted: The worker ended the run; nothing about it may be recorded.
             Exception: What the action raised.
         """
+        self._task = asyncio.current_task()
+        if self._is_cancelled:
+            self.delivery.cancel_when_due(self._cancel_task)
         try:
-            self._send_returned(await self._call_action(context))
+            returned = await self._call_action(context)
+            self._task = None
+            self._send_returned(returned)
         except BaseException:
             # What its tasks still do is stopped by the failure, not given up by their code: the
             # next attempt makes those calls again.
-            self._has_failed = True
+            self._has_failed, self._task = True, None
             raise
         finally:
             try:
@@ -235,6 +249,30 @@ class ActionRun:
             self._aborted = reason
         for task in self.tasks.tasks:
             task.cancel()
+
+    async def cancel(self, reason: str) -> None:
+        """Tell the action to stop, once that is on record and due among its outcomes.
+
+        It meets the task of the action as a `CancelledError`, and through it those that it
+        awaits. What they do to clean up runs and is recorded as ever.
+
+        Raises:
+            StoreError: It cannot be recorded; the action goes on.
+        """
+        if self._is_cancelled:
+            return
+        self._is_cancelled = True
+        future = self.record(CancelRequested(self.number, reason, self.services.clock.now()))
+        self.delivery.cancel_when_due(self._cancel_task, future)
+        try:
+            await asyncio.shield(future)
+        except StoreError:
+            self._is_cancelled = False
+            raise
+
+    def _cancel_task(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
 
     def park(self, reason: str) -> NoReturn:
         """Stop the run until a person decides."""
@@ -298,7 +336,8 @@ class ActionRun:
         if type_name_of(event) == EventType.OutputEvent:
             output = OutputEvent[Any].from_event(event).output
             payload = self.services.codec.encode(output, what)
-            self.effects.outputs.append(SentEvent(event_id, payload))
+            at = self.services.clock.now()
+            self.effects.outputs.append(SentEvent(event_id, payload, at))
         else:
             payload = self.services.codec.encode(event, what)
             self.effects.events.append(SentEvent(event_id, payload))

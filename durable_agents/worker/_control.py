@@ -21,16 +21,9 @@ import msgspec
 
 from durable_agents import errors
 from durable_agents.errors import DurableAgentsError, StoreUnavailableError
+from durable_agents.worker._commands import Command
 
-__all__ = [
-    "CancelRun",
-    "Command",
-    "ControlServer",
-    "Prune",
-    "ResolveCall",
-    "RetryRun",
-    "ask_owner",
-]
+__all__ = ["ControlServer", "ask_owner"]
 
 logger = logging.getLogger("durable_agents")
 
@@ -43,45 +36,6 @@ _IDLE_SECONDS = 10.0
 _ANSWER_SECONDS = 60.0
 
 
-class CancelRun(msgspec.Struct, frozen=True, tag="cancel", forbid_unknown_fields=True):
-    """Give a run up."""
-
-    run: str
-    reason: str
-
-
-class RetryRun(msgspec.Struct, frozen=True, tag="retry", forbid_unknown_fields=True):
-    """Put a failed or parked run back to work."""
-
-    run: str
-
-
-class ResolveCall(msgspec.Struct, frozen=True, tag="resolve", forbid_unknown_fields=True):
-    """Say what became of a call in doubt: exactly one of value, error and rerun."""
-
-    run: str
-    call: str | None = None
-    """Id of the call; None: the only one in doubt."""
-    value: Any = msgspec.UNSET
-    """What it returned: data that JSON can hold."""
-    error: str | None = None
-    """Why it failed."""
-    rerun: bool = False
-    """It did not take effect: make it again."""
-
-
-class Prune(msgspec.Struct, frozen=True, tag="prune", forbid_unknown_fields=True):
-    """Delete ended runs."""
-
-    older_than: float | None = None
-    """Only those that ended so many seconds ago."""
-    keep: int | None = None
-    """All but the latest so many."""
-    failed: bool = False
-    """Failed ones, too."""
-
-
-Command: TypeAlias = CancelRun | RetryRun | ResolveCall | Prune
 Execute: TypeAlias = Callable[[Command], Awaitable[int | None]]
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from contextvars import Context
 from functools import partial
 
-from durable_agents.journal import CallKey, DeliveryOrder, batch_of
+from durable_agents.journal import CANCELLATION, CallKey, DeliveryOrder, batch_of
 from durable_agents.worker._lineage import ActionTasks
 
 __all__ = ["Delivery", "Ticker"]
@@ -75,6 +75,7 @@ class Delivery:
         self._order_wait = order_wait
         self._on_overtaking = on_overtaking
         self._waiting: dict[CallKey, asyncio.Future[None]] = {}
+        self._cancel: Callable[[], None] | None = None
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
         self._steps_seen = -1
@@ -84,8 +85,8 @@ class Delivery:
 
     @property
     def is_idle(self) -> bool:
-        """Whether no outcome waits to be handed over."""
-        return self._order.is_empty
+        """Whether nothing waits to be handed over."""
+        return self._order.is_empty and self._cancel is None
 
     async def hand_over(self, key: CallKey) -> None:
         """Wait until a recorded outcome is due.
@@ -93,9 +94,15 @@ class Delivery:
         Cancellation: the outcome is never handed over.
         """
         self._order.ask_recorded(key)
-        if self._tasks.live == 1 and self._order.is_ready:
+        if (
+            self._tasks.live == 1
+            and self._order.hands_over_next(key)
+            and not self._order.cancels_next
+        ):
             # Nobody can race with the only task: no pass of the loop is spent on it.
             self._resolve(self._order.take(), besides=key)
+            if self._cancel is not None:
+                self._look_again()
             self._replays += 1
             if self._replays % REPLAYS_PER_PASS == 0:
                 await asyncio.sleep(0)
@@ -114,6 +121,22 @@ class Delivery:
         future.add_done_callback(partial(self._committed, key))
         await self._wait(key)
 
+    def cancel_when_due(
+        self, cancel: Callable[[], None], future: "asyncio.Future[int] | None" = None
+    ) -> None:
+        """Tell the action to stop when that is due among its outcomes.
+
+        Args:
+            cancel: Called once.
+            future: When the cancellation is durable; None where an earlier start recorded it.
+        """
+        self._cancel = cancel
+        self._order.ask(CANCELLATION)
+        if future is None:
+            self._look_again()
+        else:
+            future.add_done_callback(self._cancellation_committed)
+
     def release(self) -> None:
         """End ordered delivery: the code no longer repeats what is recorded."""
         self._order.release()
@@ -124,6 +147,7 @@ class Delivery:
         if self._timer is not None:
             self._timer.cancel()
         self._waiting.clear()
+        self._cancel = None
 
     def tick(self) -> bool:
         """One pass of the loop has gone by; returns whether to be told of the next one."""
@@ -133,12 +157,12 @@ class Delivery:
             self._quiet_passes = 0
         else:
             self._quiet_passes += 1
-        if not self._order.is_ready or not self._waiting:
+        if not self._order.is_ready or not (self._waiting or self._cancel):
             return False
         self._ready_passes += 1
         if (
             self._quiet_passes >= QUIET_PASSES
-            or self._tasks.live == 1
+            or (self._tasks.live == 1 and not self._order.cancels_next)
             or self._ready_passes >= RESTLESS_PASSES
         ):
             self._resolve(self._order.take())
@@ -169,9 +193,22 @@ class Delivery:
         self._order.commit(key, batch_of(future.result()))
         self._look_again()
 
+    def _cancellation_committed(self, future: asyncio.Future[int]) -> None:
+        if self._cancel is None or future.cancelled():
+            return  # the action has ended
+        if future.exception() is not None:
+            self._cancel = None  # whoever asked for it learns why
+            return
+        self._order.commit(CANCELLATION, batch_of(future.result()))
+        self._look_again()
+
     def _resolve(self, batch: list[CallKey], besides: CallKey | None = None) -> None:
         for key in batch:
-            if key != besides:
+            if key == CANCELLATION:
+                cancel, self._cancel = self._cancel, None
+                if cancel is not None:
+                    cancel()
+            elif key != besides:
                 waiter = self._waiting.pop(key)
                 if not waiter.done():
                     waiter.set_result(None)

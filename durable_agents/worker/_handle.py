@@ -19,7 +19,7 @@ __all__ = ["Run", "RunEnd"]
 class RunReader(Protocol):
     """What a run's handle needs of its worker."""
 
-    async def read_ending(self, number: int) -> Ending | None:
+    async def read(self, number: int) -> Ending | None:
         """How a run ended, as the store knows it; None while it is open."""
         ...
 
@@ -43,6 +43,10 @@ class RunEnd:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
+    def reopen(self) -> None:
+        """The run goes on: who asks from now on waits for its next end."""
+        self.ending = None
+
     def learn(self, ending: Ending | None) -> None:
         """What a look-up found; if the run ended meanwhile, that is known already."""
         if self.ending is None and ending is not None:
@@ -51,7 +55,7 @@ class RunEnd:
     async def wait(self) -> Ending:
         """The end, as soon as there is one. Cancellation: others wait on."""
         while self.ending is None:
-            if self._waiter is None:
+            if self._waiter is None or self._waiter.done():
                 self._waiter = asyncio.get_running_loop().create_future()
             await asyncio.shield(self._waiter)
         return self.ending
@@ -67,7 +71,8 @@ class Run:
         """What the run is ordered by."""
         self.is_new: bool = accepted.is_new
         """False where an earlier `submit` with the same id had been accepted."""
-        self._number = accepted.number
+        self.number: int = accepted.number
+        """Number of the run in its store, growing in the order of acceptance."""
         self._end = end
         self._reader = reader
 
@@ -85,17 +90,25 @@ class Run:
             RunCancelledError: A person gave the run up.
             RunError: The worker stopped first; the run goes on with the next worker.
         """
+        return await self._reader.read_outputs(await self._completion(), self.number)
+
+    async def wait(self) -> None:
+        """Wait until the run has completed, without its outputs; raises as `result` does."""
+        await self._completion()
+
+    async def _completion(self) -> Ending:
         if self._end.ending is None and not self.is_new:
             # It may have ended before anybody here held it.
-            self._end.learn(await self._reader.read_ending(self._number))
+            self._end.learn(await self._reader.read(self.number))
         ending = await self._end.wait()
         if ending.status is RunStatus.COMPLETED:
-            return await self._reader.read_outputs(ending, self._number)
+            return ending
         raise self._error(ending) from ending.error
 
     def _error(self, ending: Ending) -> RunError:
         kinds = {
             RunStatus.FAILED: RunFailedError,
+            RunStatus.BLOCKING: RunFailedError,
             RunStatus.PARKED: RunParkedError,
             RunStatus.CANCELLED: RunCancelledError,
         }

@@ -22,6 +22,7 @@ from durable_agents.journal import (
     ActionState,
     Entry,
     MemoryUpdate,
+    RunCancelled,
     RunCompleted,
     RunFailed,
     RunParked,
@@ -106,6 +107,8 @@ class ActiveRun:
         self._action_run: ActionRun | None = None
         self._pausing: asyncio.Task[Any] | None = None
         self._stop_reason: str | None = None
+        self._cancel_reason: str | None = None
+        self._ended: asyncio.Future[Ending] | None = None
 
     def start(self) -> None:
         """Begin, or go on where the record ends."""
@@ -122,6 +125,30 @@ class ActiveRun:
             self._action_run.abort(reason)
         if self._pausing is not None:
             self._pausing.cancel()
+
+    async def cancel(self, reason: str) -> Ending | None:
+        """Tell the run to stop, once that is on record.
+
+        Returns:
+            How the run ended, where no action was running that had to be told; else None.
+
+        Raises:
+            StoreError: It cannot be recorded; the run goes on.
+        """
+        if self._cancel_reason is None:
+            self._cancel_reason = reason
+        action_run = self._action_run
+        if action_run is not None and action_run.is_running:
+            try:
+                await action_run.cancel(reason)
+            except StoreError:
+                self._cancel_reason = None
+                raise
+            return None
+        if self._pausing is not None:
+            self._pausing.cancel()
+        self._ended = asyncio.get_running_loop().create_future()
+        return await self._ended
 
     def write(self, entries: list[Entry]) -> asyncio.Future[int]:
         """Enqueue entries of the run."""
@@ -161,7 +188,9 @@ class ActiveRun:
         stored = self._stored
         self._events.clear()
         self._left.clear()
-        self._states = {} if state is None else state.actions
+        if state is not None:
+            self._states = state.actions
+            self._cancel_reason = self._cancel_reason or state.cancel_reason
         value = self._services.codec.decode(stored.input)
         event: Event = value if stored.is_event else InputEvent(input=value)
         self._line_up(self._record_of(f"{stored.run_id}/input", event, stored.accepted_at))
@@ -197,6 +226,8 @@ class ActiveRun:
     def _start_next(self) -> None:
         if self._stop_reason is not None:
             self._end(Ending(RunStatus.RUNNING, self._stop_reason))
+        elif self._cancel_reason is not None and not self._has_to_clean_up():
+            self._run_task(self._end_cancelled(None), "cancel")
         elif self._left:
             action_run = self._next_action_run()
             self._action_run = action_run
@@ -208,6 +239,14 @@ class ActiveRun:
             )
         else:
             self._run_task(self._complete(None, Effects()), "complete")
+
+    def _has_to_clean_up(self) -> bool:
+        """Whether the next action was told to stop in an earlier life, and did not get far."""
+        if not self._left:
+            return False
+        number, action = self._left[0]
+        state = self._states.get((number, action.name))
+        return state is not None and state.cancelled_at is not None
 
     def _next_action_run(self) -> ActionRun:
         number, action = self._left[0]
@@ -239,6 +278,8 @@ class ActiveRun:
             await self._park(action_run.parked)
         elif self._stop_reason is not None:
             self._end(Ending(RunStatus.RUNNING, str(self._stop_reason)))
+        elif self._cancel_reason is not None:
+            await self._end_cancelled(error)
         elif isinstance(error, asyncio.CancelledError):
             text = "the action was cancelled from within"
             failure = CallFailedError("asyncio.exceptions.CancelledError", text)
@@ -258,7 +299,10 @@ class ActiveRun:
             except Exception as error:  # noqa: BLE001 - a condition raised
                 await self._fail(action_run.number, error)
                 return
-        if not self._left:
+        if self._cancel_reason is not None:
+            write.entries.append(RunCancelled(self._cancel_reason, now))
+            write.status = RunStatus.CANCELLED
+        elif not self._left:
             write.entries.append(RunCompleted(now))
             write.status = RunStatus.COMPLETED
         try:
@@ -271,8 +315,12 @@ class ActiveRun:
             return
         self._outputs += effects.outputs
         self._action_run = None
+        if effects.outputs:
+            self._services.outputs.announce()
         if write.status is None:
             self._start_next()
+        elif write.status is RunStatus.CANCELLED:
+            self._end(Ending(RunStatus.CANCELLED, self._cancel_reason or ""))
         else:
             outputs = self._outputs if self._stored.state is None else None
             self._end(Ending(RunStatus.COMPLETED, outputs=outputs))
@@ -312,6 +360,14 @@ class ActiveRun:
         entry = RunParked(reason, self._services.clock.now())
         await self._end_by(entry, Ending(RunStatus.PARKED, reason))
 
+    async def _end_cancelled(self, error: BaseException | None) -> None:
+        reason = self._cancel_reason or ""
+        if error is not None and not isinstance(error, asyncio.CancelledError):
+            logger.warning("run %s: its clean-up raised %r", self.run_id, error, exc_info=error)
+            reason += f" (its clean-up raised {type(error).__name__}: {error})"
+        entry = RunCancelled(reason, self._services.clock.now())
+        await self._end_by(entry, Ending(RunStatus.CANCELLED, reason))
+
     async def _retry_or_fail(self, action_run: ActionRun, error: BaseException) -> None:
         policy = action_run.action.retry
         attempt = action_run.failed_attempts + 1
@@ -331,7 +387,10 @@ class ActiveRun:
             self._end(Ending(RunStatus.RUNNING, str(store_error), store_error))
             return
         except asyncio.CancelledError:
-            self._end(Ending(RunStatus.RUNNING, str(self._stop_reason)))
+            if self._stop_reason is None:
+                await self._end_cancelled(None)
+            else:
+                self._end(Ending(RunStatus.RUNNING, str(self._stop_reason)))
             return
         self._stored = replace(self._stored, state=state)
         self._begin(state)
@@ -347,8 +406,10 @@ class ActiveRun:
     async def _fail(self, action: int, error: BaseException) -> None:
         logger.warning("run %s failed: %r", self.run_id, error, exc_info=error)
         reason = f"{type(error).__name__}: {error}"
-        entry = RunFailed(action, self._failure(error), self._services.clock.now())
-        await self._end_by(entry, Ending(RunStatus.FAILED, reason, error))
+        status = self._services.status_of_failed
+        blocks = status is RunStatus.BLOCKING
+        entry = RunFailed(action, self._failure(error), self._services.clock.now(), blocks)
+        await self._end_by(entry, Ending(status, reason, error))
 
     def _failure(self, error: BaseException) -> Payload:
         codec, what = self._services.codec, f"the failure of run {self.run_id}"
@@ -381,6 +442,8 @@ class ActiveRun:
         self._action_run = None
         if self._progress is not None:
             self._progress.set()
+        if self._ended is not None and not self._ended.done():
+            self._ended.set_result(ending)
         self._on_end(self, ending)
 
     def _run_task(self, coroutine: Coroutine[Any, Any, None], what: str) -> None:

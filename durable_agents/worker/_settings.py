@@ -1,6 +1,7 @@
 """How a worker works; every figure has a default and a unit."""
 
 import os
+from typing import Literal
 
 import msgspec
 
@@ -30,6 +31,9 @@ class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """When an action does not repeat its recorded calls: `"clear"` drops what no longer fits
     and goes on, `"protect"` (default) does so unless a call that must not repeat would be
     dropped, `"fail"` parks the run for a person."""
+    on_failure: Literal["continue", "block"] = "continue"
+    """What a failed run does to later inputs of its key: `"continue"` (default) lets the next
+    one run, `"block"` keeps them waiting until the run is retried or cancelled."""
     replay_order_wait: float = 30.0
     """Seconds that a replay waits, while nothing of the action moves, for the next outcome in
     order to be asked for, before it hands over another one. > 0."""
@@ -56,6 +60,9 @@ class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         if self.on_divergence not in {"clear", "protect", "fail"}:
             policy = self.on_divergence
             msg = f"on_divergence is {policy!r}, expected 'clear', 'protect' or 'fail'"
+            raise ValueError(msg)
+        if self.on_failure not in {"continue", "block"}:
+            msg = f"on_failure is {self.on_failure!r}, expected 'continue' or 'block'"
             raise ValueError(msg)
         if self.shutdown_grace_seconds < 0:
             msg = f"shutdown_grace_seconds is {self.shutdown_grace_seconds}, expected >= 0"

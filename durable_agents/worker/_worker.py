@@ -4,11 +4,11 @@ import asyncio
 import logging
 import os
 import signal
-from collections.abc import Generator
+from collections.abc import AsyncIterator, Generator
 from contextlib import contextmanager, suppress
 from functools import partial
 from types import TracebackType
-from typing import Self, cast
+from typing import Any, Self, cast
 
 import msgspec
 
@@ -19,14 +19,16 @@ from durable_agents.events import Event, InputEvent
 from durable_agents.journal import RunStatus
 from durable_agents.serialization import Codec
 from durable_agents.store import AcceptedRun, InMemoryStore, NewRun, Store
-from durable_agents.worker._delivery import Ticker
+from durable_agents.worker._commands import execute
+from durable_agents.worker._control import ControlServer
 from durable_agents.worker._dispatcher import Dispatcher
 from durable_agents.worker._handle import Run
-from durable_agents.worker._lineage import Lineage
-from durable_agents.worker._places import Places
-from durable_agents.worker._services import UNWINDING_SECONDS, Services
+from durable_agents.worker._outputs import Output
+from durable_agents.worker._process import Inputs, KeyOf, process
+from durable_agents.worker._services import UNWINDING_SECONDS, make_services
 from durable_agents.worker._settings import WorkerSettings
-from durable_agents.worker._threads import DaemonThreads
+from durable_agents.worker._steering import Steering
+from durable_agents.worker._verbs import RunVerbs
 
 __all__ = ["Worker", "WorkerStatistics"]
 
@@ -48,9 +50,11 @@ class WorkerStatistics(msgspec.Struct, frozen=True, kw_only=True):
     """Runs that failed since the worker started."""
     parked: int
     """Runs that were parked since the worker started."""
+    cancelled: int
+    """Runs that were cancelled since the worker started."""
 
 
-class Worker:
+class Worker(RunVerbs):
     """Runs one agent over one store.
 
     Entering it (`async with Worker(agent, store=SqliteStore("agents.db")) as worker`) opens the
@@ -85,8 +89,9 @@ class Worker:
             Codec(max_bytes=self._settings.max_payload_bytes) if codec is None else codec
         )
         self._clock = SystemClock() if clock is None else clock
-        self._services: Services | None = None
+        super().__init__()
         self._crash: BaseException | None = None
+        self._control: ControlServer | None = None
         self._stopping: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
@@ -98,14 +103,20 @@ class Worker:
         owner = f"{self._plan.name} (process {os.getpid()})"
         facts = await self._store.open(owner)
         try:
-            self._services = services = self._make_services()
+            self._services = services = make_services(
+                self._settings, self._store, self._clock, self._codec
+            )
             self._dispatcher = Dispatcher(self._plan, services, owner, self._crashed)
+            self._steering = Steering(self._dispatcher, services)
             await self._dispatcher.find_open_runs(was_closed=facts.was_closed)
         except BaseException:
             await self._store.close()
             raise
         services.lineage.install()
         self._dispatcher.dispatch()
+        if self._store.control_path is not None:
+            self._control = ControlServer(self._store.control_path, partial(execute, self))
+            await self._control.open()
         return self
 
     async def __aexit__(
@@ -116,6 +127,8 @@ class Worker:
     ) -> None:
         services = self._opened
         try:
+            if self._control is not None:
+                await self._control.close()
             await self.stop()
         finally:
             services.lineage.uninstall()
@@ -167,6 +180,34 @@ class Worker:
         self._store.accept(new).add_done_callback(partial(self._accepted, new, run))
         return await run
 
+    def process(
+        self,
+        inputs: Inputs,
+        *,
+        key: KeyOf = None,
+        id: KeyOf = None,  # noqa: A002 - the public name
+    ) -> AsyncIterator[Output[Any]]:
+        """Submit inputs as there is room, and hand over their outputs as runs complete.
+
+        At most `max_concurrent_runs` of them are on their way or wait to be taken here. Leaving
+        the loop early submits no more; what was accepted runs on.
+
+        Args:
+            inputs: Values or events, from an iterable or an asynchronous one.
+            key: Says of each input what it is ordered by. Default: ordered with nobody.
+            id: Says of each input its id: the same inputs again cause nothing twice.
+
+        Yields:
+            The outputs of each run that completed, in the order sent.
+
+        Raises:
+            ExceptionGroup: At the end, if inputs did not fit (`InputError`) or runs did not
+                complete (`RunError`); the first hundred errors.
+            StoreError: The store cannot take an input.
+        """
+        at_once = self._opened.settings.max_concurrent_runs
+        return process(self, inputs, key=key, id_of=id, at_once=at_once)
+
     async def drain(self) -> None:
         """Wait until every run has ended or is parked. Cancellation: leaves nothing behind."""
         await self._dispatcher.drain()
@@ -211,34 +252,15 @@ class Worker:
     def statistics(self) -> WorkerStatistics:
         """What the worker is doing at this moment."""
         dispatcher = self._dispatcher
+        ended = dispatcher.endings.counts
         return WorkerStatistics(
             running=len(dispatcher.active),
             waiting=dispatcher.scheduler.waiting_count,
             calls_in_flight=self._opened.calls.taken_count,
-            completed=dispatcher.ended_counts[RunStatus.COMPLETED],
-            failed=dispatcher.ended_counts[RunStatus.FAILED],
-            parked=dispatcher.ended_counts[RunStatus.PARKED],
-        )
-
-    @property
-    def _opened(self) -> Services:
-        if self._services is None:
-            msg = "the worker is not open: use it by `async with Worker(...)`"
-            raise RuntimeError(msg)
-        return self._services
-
-    def _make_services(self) -> Services:
-        settings = self._settings
-        return Services(
-            settings=settings,
-            store=self._store,
-            clock=self._clock,
-            codec=self._codec,
-            lineage=Lineage(self._loop),
-            ticker=Ticker(self._loop),
-            threads=DaemonThreads(settings.num_sync_threads, "durable-agents-sync"),
-            calls=Places(settings.num_async_threads),
-            limits={name: Places(bound) for name, bound in settings.limits.items()},
+            completed=ended[RunStatus.COMPLETED],
+            failed=ended[RunStatus.FAILED] + ended[RunStatus.BLOCKING],
+            parked=ended[RunStatus.PARKED],
+            cancelled=ended[RunStatus.CANCELLED],
         )
 
     def _accepted(
@@ -268,6 +290,7 @@ class Worker:
         # Outcomes that came in last are on their way to the store before anything is cancelled.
         await asyncio.sleep(0)
         self._dispatcher.stop("the worker stopped; the run goes on with the next one")
+        self._opened.outputs.close()
         tasks = self._dispatcher.tasks
         if tasks:
             _, stubborn = await asyncio.wait(tasks, timeout=max(grace, UNWINDING_SECONDS))

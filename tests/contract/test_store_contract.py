@@ -72,7 +72,7 @@ async def test_an_accepted_input_is_there(store: Store) -> None:
     """Under the number and id that its caller was told, with its first entry."""
     (accepted,) = await accept(store)
 
-    row = RunRow(accepted.number, accepted.run_id, "shop", "k", RunStatus.ACCEPTED)
+    row = RunRow(accepted.number, accepted.run_id, "shop", "k", RunStatus.ACCEPTED, 1)
     assert accepted.is_new
     assert row == await store.find(accepted.run_id)
     entry = RunAccepted(accepted.run_id, "shop", "k", PAYLOAD, 1.0, is_event=False)

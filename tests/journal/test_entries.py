@@ -14,9 +14,11 @@ from durable_agents.journal import (
     ActionStarted,
     CallAbandoned,
     CallBegun,
+    CallResolved,
     CallRetried,
     CallsCleared,
     CallSettled,
+    CancelRequested,
     DeliveredOutOfOrder,
     Entry,
     MemoryUpdate,
@@ -59,6 +61,8 @@ ENTRIES: list[Entry] = [
     RunParked("a call is in doubt", 14.0),
     RunCancelled("by hand", 15.0),
     RunRetried(16.0),
+    CallResolved(1, "/1.a", 2, "shop:charge", b"00ff", 17.0),
+    CancelRequested(1, "by hand", 18.0),
 ]
 
 
@@ -87,7 +91,7 @@ def test_tags_of_entries_are_on_disk_and_never_change() -> None:
     """Each number stands for one entry for ever."""
     tags = {type(entry).__name__: entry.__struct_config__.tag for entry in ENTRIES}
 
-    assert list(range(1, 17)) == list(tags.values())
+    assert list(range(1, 19)) == list(tags.values())
 
 
 def test_an_entry_without_its_later_fields_is_read_with_their_defaults() -> None:

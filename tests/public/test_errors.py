@@ -32,6 +32,8 @@ EXAMPLES: list[BaseException] = [
     errors.RunFailedError("run-1", "ValueError: no"),
     errors.RunCancelledError("run-1", "by hand"),
     errors.RunParkedError("run-1", "a call is in doubt"),
+    errors.RunStateError("run-1", "it is completed; only failed or parked runs are retried"),
+    errors.UnknownRunError("run-9"),
     errors.InputError("expected int at $.score, got str", "reviews.jsonl line 12"),
     errors.InputError("expected int at $.score, got str"),
     errors.StoreError("agents.db", "no"),

@@ -35,6 +35,7 @@ NAMES = [
     "MemoryRef",
     "NondeterminismError",
     "NotExecuted",
+    "Output",
     "OutputEvent",
     "OutsideActionError",
     "Payload",
@@ -48,6 +49,7 @@ NAMES = [
     "RunError",
     "RunFailedError",
     "RunParkedError",
+    "RunStateError",
     "RunnerContext",
     "SerializationError",
     "SqliteStore",
@@ -63,13 +65,16 @@ NAMES = [
     "TerminalError",
     "TriggerSyntaxError",
     "UnknownResourceError",
+    "UnknownRunError",
     "UnsupportedCallableError",
     "Worker",
     "WorkerSettings",
     "WorkerStatistics",
     "action",
+    "arun_agent",
     "current_call",
     "durable",
+    "run_agent",
 ]
 
 

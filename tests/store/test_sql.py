@@ -22,7 +22,8 @@ def plan(query: str) -> list[str]:
     """How SQLite would go about a query."""
     with closing(sqlite3.connect(":memory:")) as connection:
         connection.executescript(SCHEMA)
-        parameters = ["x"] * query.count("?")
+        found = re.findall(r"\?\d*", query)
+        parameters = ["x"] * len(found if "?" in found else set(found))
         rows = connection.execute(f"EXPLAIN QUERY PLAN {query}", parameters).fetchall()
     return [row[3] for row in rows]
 
@@ -44,9 +45,15 @@ FOR_PEOPLE = {"latest_runs", "status_counts"}
 """They may take a moment: nobody waits for them but a person who asked."""
 
 
-@pytest.mark.parametrize("name", sorted(QUERIES.keys() - {"meta", "last_numbers"} - FOR_PEOPLE))
+@pytest.mark.parametrize(
+    "name",
+    sorted(QUERIES.keys() - {"meta", "last_numbers", "newest_prunable"} - FOR_PEOPLE),
+)
 def test_no_query_walks_through_a_table_or_sorts_one(name: str) -> None:
-    """The cost of a call does not grow with the number of runs in the store."""
+    """The cost of a call does not grow with the number of runs in the store.
+
+    `newest_prunable` walks from the newest run on, past those that are kept.
+    """
     steps = [line for line in plan(QUERIES[name]) if line != "SCAN CONSTANT ROW"]
 
     assert [] == [line for line in steps if line.startswith(("SCAN", "USE TEMP"))]

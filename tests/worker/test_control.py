@@ -12,15 +12,14 @@ import pytest
 
 from durable_agents import DurableAgentsError, RunError, StoreUnavailableError
 from durable_agents.worker import _control
-from durable_agents.worker._control import (
+from durable_agents.worker._commands import (
     CancelRun,
     Command,
-    ControlServer,
-    Prune,
+    PruneRuns,
     ResolveCall,
     RetryRun,
-    ask_owner,
 )
+from durable_agents.worker._control import ControlServer, ask_owner
 
 
 class Recorder:
@@ -34,7 +33,7 @@ class Recorder:
         self.commands.append(command)
         if self._error is not None:
             raise self._error
-        return 3 if isinstance(command, Prune) else None
+        return 3 if isinstance(command, PruneRuns) else None
 
 
 @asynccontextmanager
@@ -77,12 +76,12 @@ async def test_each_command_arrives_as_it_was_given(path: Path) -> None:
     recorder = Recorder()
     commands: list[Command] = [
         CancelRun("a", "no longer needed"),
-        RetryRun("b"),
+        RetryRun("b", repeat_failed=True),
         ResolveCall("c", "0:x:root:1", value={"n": 1}),
         ResolveCall("c", value=None),
         ResolveCall("d", error="it never arrived"),
         ResolveCall("e", rerun=True),
-        Prune(older_than=3600.0, keep=5, failed=True),
+        PruneRuns(older_than=3600.0, keep=5, failed=True),
     ]
     async with listening(path, recorder):
         results = [await ask_owner(path, command) for command in commands]

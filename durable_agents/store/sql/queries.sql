@@ -1,17 +1,20 @@
 -- Every statement of the SQLite store, by name. One statement each.
 
 -- accept: an input without an id of its caller
-INSERT INTO runs (run, id, agent, key, status, accepted) VALUES (?, NULL, ?, ?, 0, ?);
+INSERT INTO runs (run, id, agent, key, status, accepted, turn) VALUES (?1, NULL, ?2, ?3, 0, ?4, ?1);
 
 -- accept_once: an input with an id of its caller; no row where the id is known
-INSERT INTO runs (run, id, agent, key, status, accepted) VALUES (?, ?, ?, ?, 0, ?)
+INSERT INTO runs (run, id, agent, key, status, accepted, turn) VALUES (?1, ?2, ?3, ?4, 0, ?5, ?1)
 ON CONFLICT (id) WHERE id IS NOT NULL DO NOTHING;
 
 -- append: one row of the journal
 INSERT INTO journal (seq, run, body) VALUES (?, ?, ?);
 
 -- set_status: a run ended, was parked or goes on
-UPDATE runs SET status = ? WHERE run = ?;
+UPDATE runs SET status = ?, ended = ? WHERE run = ?;
+
+-- requeue: a run goes to the end of the line
+UPDATE runs SET turn = ? WHERE run = ?;
 
 -- add_output: one output of a completed action
 INSERT INTO outputs (position, run, body) VALUES (?, ?, ?);
@@ -29,11 +32,13 @@ INSERT INTO meta (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET va
 -- meta: all facts about the store
 SELECT name, value FROM meta;
 
--- last_numbers: where numbering goes on
+-- last_numbers: where numbering goes on; what was pruned keeps its numbers
 SELECT
-    (SELECT coalesce(max(run), 0) FROM runs),
+    max((SELECT coalesce(max(run), 0) FROM runs),
+        (SELECT coalesce(max(cast(value AS INTEGER)), 0) FROM meta WHERE name = 'last_run')),
     (SELECT coalesce(max(seq), 0) FROM journal),
-    (SELECT coalesce(max(position), 0) FROM outputs),
+    max((SELECT coalesce(max(position), 0) FROM outputs),
+        (SELECT coalesce(max(cast(value AS INTEGER)), 0) FROM meta WHERE name = 'last_position')),
     EXISTS (SELECT 1 FROM memory);
 
 -- last_seq: whether a transaction whose end is unknown was committed
@@ -49,37 +54,70 @@ SELECT accepted FROM runs WHERE run = ?;
 SELECT seq, body FROM journal WHERE run = ? ORDER BY seq;
 
 -- run_by_number: one run
-SELECT run, id, agent, key, status FROM runs WHERE run = ?;
+SELECT run, id, agent, key, status, turn FROM runs WHERE run = ?;
 
 -- run_by_id: one run by its caller's id
-SELECT run, id, agent, key, status FROM runs WHERE id = ?;
+SELECT run, id, agent, key, status, turn FROM runs WHERE id = ?;
 
 -- open_runs: runs of an agent that have not ended
-SELECT run, id, agent, key, status FROM runs INDEXED BY open_runs
-WHERE status < 10 AND agent = ? AND run > ? ORDER BY run LIMIT ?;
+SELECT run, id, agent, key, status, turn FROM runs INDEXED BY open_runs
+WHERE status < 10 AND agent = ? AND turn > ? ORDER BY turn LIMIT ?;
 
 -- open_runs_of_key: the same for one key
-SELECT run, id, agent, key, status FROM runs INDEXED BY open_runs
-WHERE status < 10 AND agent = ? AND key = ? AND run > ? ORDER BY run LIMIT ?;
+SELECT run, id, agent, key, status, turn FROM runs INDEXED BY open_runs_of_key
+WHERE status < 10 AND key IS NOT NULL AND agent = ? AND key = ? AND turn > ?
+ORDER BY turn LIMIT ?;
 
 -- runs: all runs
-SELECT run, id, agent, key, status FROM runs WHERE run > ? ORDER BY run LIMIT ?;
+SELECT run, id, agent, key, status, turn FROM runs WHERE run > ? ORDER BY run LIMIT ?;
 
 -- memory: a key's memory
 SELECT path, body FROM memory WHERE agent = ? AND key = ?;
 
 -- outputs_of: outputs of one run
-SELECT position, run, body FROM outputs WHERE run = ? ORDER BY position;
+SELECT position, outputs.run, id, key, body FROM outputs JOIN runs USING (run)
+WHERE outputs.run = ? ORDER BY position;
 
 -- outputs: outputs of all runs behind a position
-SELECT position, run, body FROM outputs WHERE position > ? ORDER BY position LIMIT ?;
+SELECT position, outputs.run, id, key, body FROM outputs JOIN runs USING (run)
+WHERE position > ? ORDER BY position LIMIT ?;
+
+-- last_position: of the newest output
+SELECT max((SELECT coalesce(max(position), 0) FROM outputs),
+           (SELECT coalesce(max(cast(value AS INTEGER)), 0) FROM meta WHERE name = 'last_position'));
+
+-- acknowledged: how far a consumer has come
+SELECT position FROM consumers WHERE name = ?;
+
+-- acknowledge: a consumer has come further; it never goes back
+INSERT INTO consumers (name, position) VALUES (?, ?)
+ON CONFLICT (name) DO UPDATE SET position = max(position, excluded.position);
+
+-- newest_prunable: the newest run that has ended, without those that are kept for being newer
+SELECT run FROM runs WHERE status >= 10 ORDER BY run DESC LIMIT 1 OFFSET ?;
+
+-- prunable: runs that ended long ago, oldest first; not while an output waits for a consumer
+SELECT run FROM runs
+WHERE status >= 10 AND (status <> 11 OR ?1) AND ended < ?2 AND run <= ?3
+  AND NOT EXISTS (SELECT 1 FROM outputs WHERE outputs.run = runs.run
+                  AND position > (SELECT min(position) FROM consumers))
+ORDER BY run LIMIT ?4;
+
+-- prune_runs: forget a run, with all that belongs to it
+DELETE FROM runs WHERE run = ?;
+
+-- prune_journal: the same
+DELETE FROM journal WHERE run = ?;
+
+-- prune_outputs: the same
+DELETE FROM outputs WHERE run = ?;
 
 -- latest_runs: for people, the newest first; NULL stands for any status, any key
-SELECT run, id, agent, key, status FROM runs
+SELECT run, id, agent, key, status, turn FROM runs
 WHERE (? IS NULL OR status = ?) AND (? IS NULL OR key = ?) ORDER BY run DESC LIMIT ?;
 
 -- status_counts: how many runs there are of each status
 SELECT status, count(*) FROM runs GROUP BY status;
 
 -- runs_between: runs whose callers' ids lie between two texts, the second one excluded
-SELECT run, id, agent, key, status FROM runs WHERE id >= ? AND id < ?;
+SELECT run, id, agent, key, status, turn FROM runs WHERE id >= ? AND id < ?;

@@ -1,0 +1,81 @@
+"""How runs ended: told to those who hold them, read from the store for those who come later."""
+
+from typing import Any
+from weakref import WeakValueDictionary
+
+from durable_agents.journal import RunState, RunStatus
+from durable_agents.store import AcceptedRun
+from durable_agents.worker._handle import Run, RunEnd
+from durable_agents.worker._run import Ending
+from durable_agents.worker._services import Services
+
+__all__ = ["Endings"]
+
+
+class Endings:
+    """The ends of the runs that somebody holds.
+
+    Args:
+        services: The worker's.
+    """
+
+    def __init__(self, services: Services) -> None:
+        self.counts = dict.fromkeys(RunStatus, 0)
+        """Runs that ended since the worker started, by how."""
+        self._services = services
+        self._ends: WeakValueDictionary[int, RunEnd] = WeakValueDictionary()
+        self._stopped_for: str | None = None
+
+    def handle(self, accepted: AcceptedRun) -> Run:
+        """A handle of a run; all handles of one run learn of the same end."""
+        end = self._ends.get(accepted.number)
+        if end is None:
+            end = self._ends[accepted.number] = RunEnd()
+            if self._stopped_for is not None:
+                end.set(Ending(RunStatus.RUNNING, self._stopped_for))
+        return Run(accepted, end, self)
+
+    def end(self, number: int, ending: Ending) -> None:
+        """A run has ended here."""
+        self.counts[ending.status] += 1
+        self.tell(number, ending)
+
+    def tell(self, number: int, ending: Ending) -> None:
+        """Tell those who hold a run how it ended, here or earlier."""
+        end = self._ends.get(number)
+        if end is not None:
+            end.set(ending)
+
+    def reopen(self, number: int) -> None:
+        """A run goes on that had ended: who asks from now on waits for its next end."""
+        end = self._ends.get(number)
+        if end is not None:
+            end.reopen()
+
+    def stop(self, reason: str) -> None:
+        """Nothing ends here any more."""
+        self._stopped_for = reason
+        for end in list(self._ends.values()):
+            if end.ending is None:
+                end.set(Ending(RunStatus.RUNNING, reason))
+
+    async def read(self, number: int) -> Ending | None:
+        """How a run ended, as the store knows it; None while it is open."""
+        return self.of(RunState.of(await self._services.store.journal(number)))
+
+    def of(self, state: RunState) -> Ending | None:
+        """How a run ended, from its state; None while it is open."""
+        if state.status.is_open and not state.status.waits_for_person:
+            return None
+        error = (
+            None if state.error is None else self._services.codec.decode_failure(state.error)
+        )
+        reason = state.reason if error is None else f"{type(error).__name__}: {error}"
+        return Ending(state.status, reason, error)
+
+    async def read_outputs(self, ending: Ending, number: int) -> list[Any]:
+        """Decoded outputs of a completed run."""
+        events = ending.outputs
+        if events is None:
+            events = [row.event for row in await self._services.store.outputs_of(number)]
+        return [self._services.codec.decode(event.payload) for event in events]

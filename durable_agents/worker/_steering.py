@@ -1,0 +1,206 @@
+"""What people decide about runs: cancel, retry, resolve, prune.
+
+`recovery` says to which entries a decision comes; here they are written. The functions need
+neither an agent nor a worker, so that a command can decide while nothing runs. Where a worker
+owns the store, `Steering` sees to it that its dispatcher does what was decided.
+"""
+
+import asyncio
+import math
+from collections.abc import Callable
+from functools import partial
+from typing import TypeAlias
+
+from durable_agents import recovery
+from durable_agents.clock import Clock
+from durable_agents.errors import CallFailedError, RunError, UnknownRunError
+from durable_agents.journal import Entry, RunState, RunStatus
+from durable_agents.serialization import Codec
+from durable_agents.store import Retention, RunRow, Store, Write
+from durable_agents.worker._dispatcher import Dispatcher
+from durable_agents.worker._run import Ending
+from durable_agents.worker._services import Services
+
+__all__ = [
+    "UNSET",
+    "Decide",
+    "Steering",
+    "cancel",
+    "prune",
+    "put_back",
+    "resolution",
+    "retention",
+    "retry",
+]
+
+Decide: TypeAlias = Callable[[RunState, float], list[Entry]]
+"""The entries that a decision comes to, from the run's state and the time."""
+
+
+class _Unset:
+    """No value was given; None is one."""
+
+
+UNSET = _Unset()
+
+
+async def cancel(store: Store, clock: Clock, run_id: str, reason: str) -> RunStatus:
+    """End a run of which no action runs; returns what it had come to.
+
+    Raises:
+        UnknownRunError: The store has no such run.
+        RunStateError: It completed, or was cancelled already.
+        StoreError: It cannot be written.
+    """
+    row = await find(store, run_id)
+    state = RunState.of(await store.journal(row.number))
+    entries = recovery.cancelled(state, reason, clock.now())
+    status = RunStatus.CANCELLED
+    await asyncio.shield(store.append(Write(number=row.number, entries=entries, status=status)))
+    return state.status
+
+
+async def put_back(
+    store: Store, clock: Clock, run_id: str, decide: Decide
+) -> tuple[RunRow, Write]:
+    """Put a run back to work that failed or is parked.
+
+    A failed run goes to the end of the line of its key; one that kept its key goes on.
+
+    Args:
+        store: Where it is kept; open.
+        clock: Where the time comes from.
+        run_id: The run.
+        decide: `retry()` or `resolution(...)`.
+
+    Raises:
+        UnknownRunError: The store has no such run.
+        RunStateError: The decision does not go with what the run has come to.
+        StoreError: It cannot be written.
+    """
+    row = await find(store, run_id)
+    state = RunState.of(await store.journal(row.number))
+    write = Write(
+        number=row.number,
+        entries=decide(state, clock.now()),
+        status=RunStatus.ACCEPTED,
+        requeues=not state.status.waits_for_person,
+    )
+    await asyncio.shield(store.append(write))
+    return row, write
+
+
+def retry(*, repeats_failed: bool = False) -> Decide:
+    """The decision to put a failed or parked run back to work; see `Worker.retry`."""
+    return partial(recovery.retried, repeats_failed=repeats_failed)
+
+
+def resolution(
+    codec: Codec,
+    call: str | None,
+    *,
+    value: object = UNSET,
+    error: BaseException | str | None = None,
+    rerun: bool = False,
+) -> Decide:
+    """The decision about a call in doubt; see `Worker.resolve`.
+
+    Raises:
+        ValueError: Not exactly one of value, error and rerun was given.
+        EncodeError: The value cannot be recorded.
+    """
+    if (value is not UNSET) + (error is not None) + rerun != 1:
+        msg = "resolve takes exactly one of value=, error= and rerun=True"
+        raise ValueError(msg)
+    if rerun:
+        return lambda state, now: recovery.rerun(state, call, now)
+    what = f"the outcome of call {call}"
+    if error is None:
+        payload = codec.encode(value, what)
+    else:
+        if isinstance(error, str):
+            error = CallFailedError("resolved", error)
+        payload = codec.encode_failure(error, what)
+    has_failed = error is not None
+    return lambda state, now: recovery.settled(state, call, payload, now, has_failed=has_failed)
+
+
+async def prune(store: Store, retention: Retention) -> int:
+    """Forget runs that have ended, a few at a time; returns how many.
+
+    Cancellation: what was forgotten by then stays so.
+
+    Raises:
+        StoreError: The store cannot be written.
+    """
+    total = 0
+    while count := await store.prune(retention):
+        total += count
+    return total
+
+
+def retention(
+    now: float, older_than: float | None, keep: int | None, *, failed: bool
+) -> Retention:
+    """What `Worker.prune` keeps.
+
+    Raises:
+        ValueError: Neither an age nor a number was given, or one is negative.
+    """
+    if older_than is None and keep is None:
+        msg = "prune takes older_than=, keep= or both: nothing is forgotten by default"
+        raise ValueError(msg)
+    if (older_than is not None and older_than < 0) or (keep is not None and keep < 0):
+        msg = f"expected older_than >= 0 and keep >= 0, got {older_than}, {keep}"
+        raise ValueError(msg)
+    # A run that ends at this very moment has ended long enough ago for an age of 0.
+    before = math.nextafter(now - (older_than or 0.0), math.inf)
+    return Retention(before, keep or 0, failed)
+
+
+async def find(store: Store, run_id: str) -> RunRow:
+    """The run of this id, or UnknownRunError."""
+    row = await store.find(run_id)
+    if row is None:
+        raise UnknownRunError(run_id)
+    return row
+
+
+class Steering:
+    """Decisions about the runs of a worker, one at a time.
+
+    Args:
+        dispatcher: The worker's.
+        services: The worker's.
+    """
+
+    def __init__(self, dispatcher: Dispatcher, services: Services) -> None:
+        self._dispatcher = dispatcher
+        self._services = services
+        self._lock = asyncio.Lock()
+
+    async def cancel(self, run_id: str, reason: str) -> None:
+        """See `Worker.cancel`."""
+        dispatcher, services = self._dispatcher, self._services
+        async with self._lock:
+            number = (await find(services.store, run_id)).number
+            with dispatcher.holding_back(number):
+                active = dispatcher.active.get(number)
+                if active is None:
+                    await cancel(services.store, services.clock, run_id, reason)
+                    dispatcher.cancelled(number, reason)
+                    return
+            ending = await active.cancel(reason)
+        if ending is not None and ending.status is not RunStatus.CANCELLED:
+            raise RunError(run_id, f"it could not be cancelled any more: {_how(ending)}")
+
+    async def put_back(self, run_id: str, decide: Decide) -> None:
+        """See `Worker.retry` and `Worker.resolve`."""
+        services = self._services
+        async with self._lock:
+            row, write = await put_back(services.store, services.clock, run_id, decide)
+            self._dispatcher.put_back(row, write)
+
+
+def _how(ending: Ending) -> str:
+    return ending.reason or f"it is {ending.status.name.lower()}"

@@ -1,0 +1,170 @@
+"""What can be asked of a worker about the runs in its store."""
+
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator
+from typing import Any
+
+from durable_agents.errors import RunError
+from durable_agents.worker._handle import Run
+from durable_agents.worker._outputs import Output, as_output, follow
+from durable_agents.worker._services import Services
+from durable_agents.worker._steering import (
+    UNSET,
+    Steering,
+    prune,
+    resolution,
+    retention,
+    retry,
+)
+
+__all__ = ["RunVerbs"]
+
+
+class RunVerbs(ABC):
+    """The part of `Worker` that reads the outputs of runs and takes decisions about them."""
+
+    def __init__(self) -> None:
+        self._services: Services | None = None
+        self._steering: Steering | None = None
+
+    @property
+    @abstractmethod
+    def is_stopping(self) -> bool:
+        """Whether the worker takes nothing in any more."""
+
+    def outputs(
+        self, consumer: str | None = None, *, after: int | None = None
+    ) -> AsyncIterator[Output[Any]]:
+        """Outputs of all runs of the store in the order of their commits, then those to come.
+
+        Ends when the worker has stopped and everything was handed over. A slow reader delays
+        nobody: outputs wait in the store.
+
+        Args:
+            consumer: A name under which acknowledged outputs are remembered: the next reader of
+                this name goes on behind the last `ack()`, a new name begins with the first
+                output. What a named consumer has not acknowledged is not pruned. Default: no
+                name; begins with what is committed from the first step of the iteration on.
+            after: Begin behind this position instead.
+
+        Raises:
+            StoreError: The store cannot be read.
+            DecodeError: An output cannot be decoded; it is not skipped.
+        """
+        services = self._opened
+        return follow(services.store, services.codec, services.outputs, consumer, after)
+
+    async def outputs_of(self, run: Run) -> list[Output[Any]]:
+        """Outputs of one run as they were committed, once it has completed.
+
+        Raises:
+            RunError: It did not complete; see `Run.result`.
+        """
+        await run.wait()
+        services = self._opened
+        rows = await services.store.outputs_of(run.number)
+        return [as_output(row, services.codec) for row in rows]
+
+    async def cancel(self, run_id: str, reason: str = "cancelled by a person") -> None:
+        """Tell a run to stop. On return the request is durable; `Run.result` tells the end.
+
+        An action that runs meets a `CancelledError` where it waits, and through it every task
+        that it awaits; what they do to clean up, durable calls included, runs to its end and is
+        recorded. Then the run ends as cancelled: no further action starts, and what completed
+        stays. A run that waits for its turn, is parked or failed ends at once.
+
+        Raises:
+            UnknownRunError: The store has no such run.
+            RunStateError: It completed, or was cancelled already.
+            RunError: It ended otherwise before it could be told.
+            StoreError: The request cannot be recorded.
+        """
+        await self._decisions_about(run_id).cancel(run_id, reason)
+
+    async def retry(self, run_id: str, *, repeat_failed: bool = False) -> None:
+        """Put a failed or parked run back to work: what had not completed starts again.
+
+        Settled calls are not repeated. A failed run goes to the end of the line of its key; one
+        that kept its key goes on at once.
+
+        Args:
+            run_id: The run.
+            repeat_failed: Make those calls again whose failure ended their branch. Without it,
+                a recorded failure is handed over again: right after a change of the code,
+                useless after an outage.
+
+        Raises:
+            UnknownRunError: The store has no such run.
+            RunStateError: It is neither failed nor parked.
+            StoreError: It cannot be recorded.
+        """
+        decide = retry(repeats_failed=repeat_failed)
+        await self._decisions_about(run_id).put_back(run_id, decide)
+
+    async def resolve(
+        self,
+        run_id: str,
+        call_id: str | None = None,
+        *,
+        value: object = UNSET,
+        error: BaseException | str | None = None,
+        rerun: bool = False,
+    ) -> None:
+        """Decide about a call in doubt of a parked run, which then goes on.
+
+        Args:
+            run_id: The run.
+            call_id: The call, as `CallInfo.call_id` has it. Default: the only one in doubt.
+            value: It took effect: what it returned.
+            error: It failed: what it raised, or the text of a `CallFailedError`.
+            rerun: It did not take effect, or may do so again: make it again.
+
+        Raises:
+            ValueError: Not exactly one of value, error and rerun was given.
+            UnknownRunError: The store has no such run.
+            RunStateError: The run is not parked, or the call is not in doubt.
+            EncodeError: The value cannot be recorded.
+            StoreError: It cannot be recorded.
+        """
+        codec = self._opened.codec
+        decide = resolution(codec, call_id, value=value, error=error, rerun=rerun)
+        await self._decisions_about(run_id).put_back(run_id, decide)
+
+    async def prune(
+        self, *, older_than: float | None = None, keep: int | None = None, failed: bool = False
+    ) -> int:
+        """Forget runs that have ended, with their journals and outputs; work goes on meanwhile.
+
+        A run stays while an output of it waits for a named consumer. The ids of forgotten runs
+        are forgotten: submitted again, such an input runs again.
+
+        Args:
+            older_than: Seconds since the run ended, at least. Default: any.
+            keep: So many of the newest runs that have ended stay, however old. Default: none.
+            failed: Forget failed runs, too. By default they wait for a person.
+
+        Returns:
+            How many runs were forgotten.
+
+        Raises:
+            ValueError: Neither `older_than` nor `keep` was given, or one is negative.
+            StoreError: The store cannot be written; what was forgotten by then stays so.
+        """
+        services = self._opened
+        return await prune(
+            services.store, retention(services.clock.now(), older_than, keep, failed=failed)
+        )
+
+    @property
+    def _opened(self) -> Services:
+        if self._services is None:
+            msg = "the worker is not open: use it by `async with Worker(...)`"
+            raise RuntimeError(msg)
+        return self._services
+
+    def _decisions_about(self, run_id: str) -> Steering:
+        if self.is_stopping:
+            raise RunError(run_id, "the worker is stopping and takes no decisions")
+        _ = self._opened
+        assert self._steering is not None, "an open worker has it"
+        return self._steering
