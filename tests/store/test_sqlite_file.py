@@ -377,7 +377,7 @@ async def test_a_connection_that_gets_no_thread_is_closed(
 
     opened: list[Any] = []
     with monkeypatch.context() as patched:
-        patched.setattr("durable_agents.store._sqlite.aiosqlite.Connection", Nobody)
+        patched.setattr("durable_agents.store._connecting.Connection", Nobody)
         with pytest.raises(asyncio.CancelledError):
             await SqliteStore(path).open("worker 1")
 
