@@ -101,9 +101,9 @@ class Job:
             *options,
         )
 
-    def report(self, *options: str) -> tuple[int, dict[str, Any]]:
+    def report(self, *options: str, agent: str | None = None) -> tuple[int, dict[str, Any]]:
         """Exit code and report of the command."""
-        code = self.run("--json", *options)
+        code = self.run("--json", *options, agent=agent)
         found: dict[str, Any] = json.loads(self.written)
         return code, found
 
