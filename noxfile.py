@@ -121,6 +121,14 @@ def examples(session: nox.Session) -> None:
 
 
 @nox.session
+def conformance(session: nox.Session) -> None:
+    """Every row of the conformance table is shown by a test, or says why not."""
+    install_package(session)
+    table = ROOT / "tests" / "conformance" / "rows"
+    pytest(session, "-n", "auto", "-m", "not crash", f"--conformance={table}")
+
+
+@nox.session
 def coverage(session: nox.Session) -> None:
     """Branches that all Pythons covered: every one of the deciding rooms, 95% elsewhere."""
     session.install("-e", ".[dev]")

@@ -375,15 +375,12 @@ class RunStateError(RunError):
 
 
 class UnknownRunError(RunError):
-    """The store has no run of this id: it was never accepted, or it was pruned.
+    """The store has no run of this id: it was never accepted, or it was pruned."""
 
-    Args:
-        run_id: The id that was asked for.
-    """
-
-    def __init__(self, run_id: str) -> None:
-        super().__init__(run_id, "the store has no run of this id; list those it has by `runs`")
-        self.args = (run_id,)
+    def __init__(
+        self, run_id: str, reason: str = "the store has no run of this id; list them by `runs`"
+    ) -> None:
+        super().__init__(run_id, reason)
 
     def __str__(self) -> str:
         return f"run {self.run_id}: {self.reason}"

@@ -7,6 +7,8 @@ from importlib.util import find_spec
 import pytest
 from blockbuster import BlockBuster, blockbuster_ctx
 
+pytest_plugins = ["tests.conformance.plugin"]
+
 Loops = Mapping[str, Callable[[], asyncio.AbstractEventLoop]]
 
 

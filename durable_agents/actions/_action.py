@@ -8,12 +8,19 @@ that can be checked of one action and reports all of it at once, when the plan i
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from types import MappingProxyType
-from typing import Any, TypeAlias, TypeVar, cast
+from types import MappingProxyType, UnionType
+from typing import Any, TypeAlias, TypeVar, cast, get_origin
 
 from durable_agents.context import RunnerContext
 from durable_agents.errors import DefinitionError, TriggerSyntaxError
-from durable_agents.events import Condition, Trigger, compile_condition, compile_trigger
+from durable_agents.events import (
+    Condition,
+    DynamicEvent,
+    Event,
+    Trigger,
+    compile_condition,
+    compile_trigger,
+)
 from durable_agents.retry import RetryPolicy
 
 __all__ = [
@@ -29,6 +36,9 @@ __all__ = [
 
 _DECLARATIONS = "__durable_agents_actions__"
 _POSITIONAL = {inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD}
+
+_SAYS_NOTHING = (Any, inspect.Parameter.empty, UnionType)
+"""Classes that stand for no class when a parameter is annotated by them."""
 
 _Function: TypeAlias = (
     Callable[[Any, Any, RunnerContext], object] | Callable[[Any, RunnerContext], object]
@@ -180,7 +190,8 @@ def _problems_of_form(declaration: ActionDeclaration) -> Iterator[str]:
         yield f"the action {reference(declaration.fn)} has a blank name"
     if not declaration.triggers:
         yield f"action {declaration.name!r} must have at least one trigger condition"
-    if problem := _problem_of_function(declaration.fn):
+    problem = _problem_of_function(declaration.fn) or _problem_of_types(declaration)
+    if problem is not None:
         yield f"action {declaration.name!r} ({reference(declaration.fn)}) {problem}"
 
 
@@ -199,6 +210,36 @@ def _problem_of_function(fn: Callable[..., Any]) -> str | None:
             return None
         case _:
             return f"takes {signature}; it must take exactly (event, ctx)"
+
+
+def _problem_of_types(declaration: ActionDeclaration) -> str | None:
+    """What keeps its parameters from taking what it will be called with, or None.
+
+    Only a parameter that names a class is judged: anything else may be right.
+    """
+    parameters = inspect.signature(declaration.fn).parameters.values()
+    event, context = (_named_class(parameter) for parameter in parameters)
+    if context is not None and not _are_related(context, RunnerContext):
+        return f"takes {context.__name__} for its context; it must take (event, ctx)"
+    if event is None:
+        return None
+    if not _are_related(event, Event):
+        return f"takes {event.__name__} for its event; it must take (event, ctx)"
+    for fired_by in (trigger for trigger in declaration.triggers if isinstance(trigger, type)):
+        if not issubclass(fired_by, event) and event is not DynamicEvent:
+            return f"is fired by {fired_by.__name__}, and takes {event.__name__}"
+    return None
+
+
+def _named_class(parameter: inspect.Parameter) -> type | None:
+    # `InputEvent[int]` counts as `InputEvent`.
+    named: Any = get_origin(parameter.annotation) or parameter.annotation
+    is_class = isinstance(named, type) and not getattr(named, "_is_protocol", False)
+    return cast("type", named) if is_class and named not in _SAYS_NOTHING else None
+
+
+def _are_related(one: type, other: type) -> bool:
+    return issubclass(one, other) or issubclass(other, one)
 
 
 def _placed(

@@ -27,7 +27,7 @@ from durable_agents.cli._show import say
 from durable_agents.cli._show_run import add_show
 from durable_agents.errors import DurableAgentsError, StoreError
 
-__all__ = ["main"]
+__all__ = ["main", "parser"]
 
 _COMMANDS = (
     add_demo,
@@ -56,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit code. Wrong usage leaves by `SystemExit`, as argparse does.
     """
-    parsed = _parser().parse_args(arguments)
+    parsed = parser().parse_args(arguments)
     logger = logging.getLogger("durable_agents")
     handler = _OneLine(logging.WARNING)
     logger.addHandler(handler)
@@ -76,17 +76,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         logger.removeHandler(handler)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def parser() -> argparse.ArgumentParser:
+    """What understands the command line, all commands included."""
+    made = argparse.ArgumentParser(
         prog="durable-agents",
         description="Durable execution for asyncio: agents that survive crashes.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    commands = made.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for add in _COMMANDS:
         add(commands)
-    return parser
+    return made
 
 
 def _complain(problem: object, code: ExitCode) -> ExitCode:

@@ -94,7 +94,8 @@ def durable(  # noqa: PLR0913 - each is one documented option of the decorator
 
     Raises:
         TypeError: The reconciler is not callable, or takes neither no argument nor the
-            arguments of the function.
+            arguments of the function; or the function is a bound method or builtin, which
+            keeps no declaration: give the options at the call, by `ctx.options`.
         ValueError: The timeout is not positive, or `on_interrupt` is none of the three.
     """
     options = DurableOptions(
@@ -110,7 +111,11 @@ def durable(  # noqa: PLR0913 - each is one documented option of the decorator
     def declare(fn: F) -> F:
         if reconciler is not None:
             check_reconciler(reconciler, fn)
-        setattr(fn, _OPTIONS, options)
+        try:
+            setattr(fn, _OPTIONS, options)
+        except AttributeError as error:
+            msg = f"{fn!r} keeps no declaration; use ctx.options(...) where it is called"
+            raise TypeError(msg) from error
         return fn
 
     return declare

@@ -276,6 +276,12 @@ def _state(writer: TreeWriter, cls: type, state: dict[str, Any], depth: int) -> 
     return writer.named(state, depth, ".{}")
 
 
+def _refuse_view(_writer: TreeWriter, value: Any, _depth: int) -> NoReturn:
+    # Not to be pickled either: cloudpickle would make bytes of it.
+    problem = "a view does not come back as one, but as bytes"
+    raise Refused(type_name(value), problem, is_final=True)
+
+
 _WRITERS: dict[type, Callable[[TreeWriter, Any, int], Any]] = {
     list: _write_list,
     dict: TreeWriter.named,
@@ -286,6 +292,7 @@ _WRITERS: dict[type, Callable[[TreeWriter, Any, int], Any]] = {
     OrderedDict: _write_ordered_dict,
     defaultdict: _write_default_dict,
     deque: _write_deque,
+    memoryview: _refuse_view,
 }
 
 

@@ -19,7 +19,8 @@ import asyncio
 import os
 import sqlite3
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from contextlib import AsyncExitStack, suppress
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, TypeVar, cast
 
@@ -31,6 +32,7 @@ from durable_agents.journal import (
     decode_memory,
     decode_row,
 )
+from durable_agents.store._closing import close_each
 from durable_agents.store._connecting import Connection, connected, in_thread
 from durable_agents.store._group_commit import BadWriteError
 from durable_agents.store._port import (
@@ -70,7 +72,7 @@ _DATA_ERRORS = (
 """What the driver raises where a value cannot be written, rather than the disk."""
 
 _CHECKPOINT_BYTES = 4 * 2**20
-"""Entries written between two checkpoints; the WAL stays at a small multiple of it."""
+"""Written to the WAL between two checkpoints, about; it stays at a small multiple of it."""
 
 
 class SqliteStore:
@@ -150,6 +152,10 @@ class SqliteStore:
         """Commit what has been enqueued, checkpoint, and let the file go.
 
         Cancellation: the file is let go all the same, before the cancellation goes on.
+
+        Raises:
+            sqlite3.Error: A connection could not be closed; the file is let go all the same.
+                What was committed is safe.
         """
         closing = asyncio.ensure_future(self._close())
         try:
@@ -162,15 +168,18 @@ class SqliteStore:
         queue, self._queue = self._queue, None
         reader, self._reader = self._reader, None
         committer, self._committer = self._committer, None
-        async with AsyncExitStack() as closing:  # the last one first, whatever fails
-            closing.callback(self._lock.release)
-            if committer is not None:
-                is_good = queue is not None and not self._is_visit
-                closing.push_async_callback(committer.close, mark=is_good)
-            if reader is not None:
-                closing.push_async_callback(reader.close)
-            if queue is not None:
-                closing.push_async_callback(queue.close)
+        closers: list[Callable[[], Awaitable[None]]] = []
+        if queue is not None:
+            closers.append(queue.close)
+        if reader is not None:
+            closers.append(reader.close)
+        if committer is not None:
+            is_good = queue is not None and not self._is_visit
+            closers.append(partial(committer.close, mark=is_good))
+        try:
+            await close_each(closers)
+        finally:
+            self._lock.release()
 
     def accept(self, run: NewRun) -> asyncio.Future[AcceptedRun]:
         """Take an input in; see `Store.accept`."""

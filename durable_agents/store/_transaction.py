@@ -14,6 +14,10 @@ __all__ = ["Known", "Transaction"]
 Row: TypeAlias = tuple[Any, ...]
 Known: TypeAlias = dict[QueuedWrite, AcceptedRun]
 
+_COMMIT_BYTES, _ROW_BYTES = 2 * 4096, 1024
+"""What a commit, and each row of it, adds to the WAL beside the entries (measured): whole pages
+are written, so that small commits come to forty times the bytes of their entries."""
+
 
 class Transaction:
     """The rows of one commit.
@@ -43,8 +47,8 @@ class Transaction:
         self._requeued: list[Row] = []
         self._outputs: list[Row] = []
         self._memory: list[tuple[str, Row]] = []
-        self.size = 0
-        """Bytes of the entries."""
+        self.size = _COMMIT_BYTES
+        """Bytes that it adds to the WAL, about."""
 
     @property
     def changes_memory(self) -> bool:
@@ -53,19 +57,19 @@ class Transaction:
 
     def accept(self, queued: QueuedWrite, acceptance: Acceptance) -> None:
         """Take an input in; `result` is what its caller is told if it is new."""
-        run = acceptance.run
+        run, number = acceptance.run, acceptance.number  # at first its turn is its number
         queued.result = acceptance.as_accepted()
-        self.size += len(queued.body)
+        self.size += len(queued.body) + _ROW_BYTES
         if run.run_id is None:
-            self._accepted.append((acceptance.number, run.agent, run.key, queued.body))
+            self._accepted.append((number, run.agent, run.key, queued.body, number))
         else:
-            row = (acceptance.number, run.run_id, run.agent, acceptance.key, queued.body)
+            row = (number, run.run_id, run.agent, acceptance.key, queued.body, number)
             self._accepted_once.append((queued, row))
 
     def append(self, seq: int, run: int, body: bytes) -> None:
         """Take a row of a run's journal in."""
         self._rows.append((seq, run, body))
-        self.size += len(body)
+        self.size += len(body) + _ROW_BYTES
 
     def add_effects(self, write: Write, next_position: Callable[[], int]) -> None:
         """Take in what the entries change beside the journal.

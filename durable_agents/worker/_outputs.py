@@ -5,7 +5,7 @@ a reader.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import InitVar, dataclass, field
 from typing import Any, Generic, TypeVar
 
@@ -105,7 +105,7 @@ def as_output(
 
 async def follow(
     store: Store, codec: Codec, signal: OutputSignal, consumer: str | None, after: int | None
-) -> AsyncIterator[Output[Any]]:
+) -> AsyncGenerator[Output[Any], None]:
     """All outputs behind a position, then those that come; see `Worker.outputs`."""
     position = await _start(store, consumer) if after is None else after
     while True:

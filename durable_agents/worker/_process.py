@@ -1,17 +1,16 @@
 """Many inputs through one worker: submitted with back-pressure, their outputs as they come."""
 
 import asyncio
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable
-from typing import Any, Protocol
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterable
+from typing import Any, Generic, Protocol, TypeVar
 
 from durable_agents.errors import InputError, RunError
 from durable_agents.worker._handle import Run
 from durable_agents.worker._outputs import Output
 
-__all__ = ["Inputs", "KeyOf", "process"]
+__all__ = ["process"]
 
-Inputs = Iterable[Any] | AsyncIterable[Any]
-KeyOf = Callable[[Any], str | None] | None
+T = TypeVar("T")
 
 _MOST_ERRORS = 100
 """Errors that are kept to be raised at the end; the runs themselves stay in the store."""
@@ -30,8 +29,13 @@ class Submitter(Protocol):
 
 
 async def process(
-    worker: Submitter, inputs: Inputs, *, key: KeyOf, id_of: KeyOf, at_once: int
-) -> AsyncIterator[Output[Any]]:
+    worker: Submitter,
+    inputs: Iterable[T] | AsyncIterable[T],
+    *,
+    key: Callable[[T], str | None] | None,
+    id_of: Callable[[T], str | None] | None,
+    at_once: int,
+) -> AsyncGenerator[Output[Any], None]:
     """Outputs of the runs that the inputs cause; see `Worker.process`."""
     stream = _Stream(worker, key, id_of, at_once)
     feeding = asyncio.get_running_loop().create_task(stream.feed(inputs), name="process inputs")
@@ -50,10 +54,16 @@ async def process(
         raise ExceptionGroup(msg, stream.errors)
 
 
-class _Stream:
+class _Stream(Generic[T]):
     """Inputs on their way; a bounded number of them at once."""
 
-    def __init__(self, worker: Submitter, key: KeyOf, id_of: KeyOf, at_once: int) -> None:
+    def __init__(
+        self,
+        worker: Submitter,
+        key: Callable[[T], str | None] | None,
+        id_of: Callable[[T], str | None] | None,
+        at_once: int,
+    ) -> None:
         self.errors: list[Exception] = []
         self.error_count = 0
         self.input_count = 0
@@ -64,7 +74,7 @@ class _Stream:
         self._places = asyncio.Semaphore(at_once)
         self._done: asyncio.Queue[list[Output[Any]] | None] = asyncio.Queue()
 
-    async def feed(self, inputs: Inputs) -> None:
+    async def feed(self, inputs: Iterable[T] | AsyncIterable[T]) -> None:
         """Submit all inputs, in order, as there is room."""
         try:
             async for value in _each(inputs):
@@ -91,7 +101,7 @@ class _Stream:
         self._places.release()
         return outputs
 
-    async def _submit(self, value: Any) -> Run:
+    async def _submit(self, value: T) -> Run:
         key = None if self._key is None else self._key(value)
         run_id = None if self._id_of is None else self._id_of(value)
         return await self._worker.submit(value, key=key, id=run_id)
@@ -110,7 +120,7 @@ class _Stream:
             self.errors.append(error)
 
 
-async def _each(inputs: Inputs) -> AsyncIterator[Any]:
+async def _each(inputs: Iterable[T] | AsyncIterable[T]) -> AsyncIterator[T]:
     if isinstance(inputs, AsyncIterable):
         async for value in inputs:
             yield value

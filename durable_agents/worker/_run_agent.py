@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, TypeVar
 
 from durable_agents.agent import Agent
 from durable_agents.store import Store
@@ -10,12 +10,14 @@ from durable_agents.worker._worker import Worker
 
 __all__ = ["arun_agent", "run_agent"]
 
+T = TypeVar("T")
+
 
 def run_agent(
     agent: Agent,
-    inputs: Iterable[Any],
+    inputs: Iterable[T],
     *,
-    key: Callable[[Any], str | None] | None = None,
+    key: Callable[[T], str | None] | None = None,
     store: Store | None = None,
 ) -> list[Any]:
     """Run an agent over some inputs, to the end.
@@ -46,9 +48,9 @@ def run_agent(
 
 async def arun_agent(
     agent: Agent,
-    inputs: Iterable[Any],
+    inputs: Iterable[T],
     *,
-    key: Callable[[Any], str | None] | None = None,
+    key: Callable[[T], str | None] | None = None,
     store: Store | None = None,
 ) -> list[Any]:
     """Run an agent over some inputs, to the end; see `run_agent`.

@@ -8,6 +8,7 @@ stay.
 import asyncio
 from collections.abc import Callable
 from contextvars import Context
+from itertools import count
 from queue import SimpleQueue
 from threading import Thread
 from typing import Any, TypeVar
@@ -15,6 +16,9 @@ from typing import Any, TypeVar
 __all__ = ["DaemonThreads", "settle"]
 
 T = TypeVar("T")
+
+_POOLS = count(1)
+"""Numbers the pools of this process, so that no two threads go by one name."""
 
 
 class _Job:
@@ -39,13 +43,14 @@ class DaemonThreads:
     """A bounded set of threads on which functions run, first come, first served.
 
     Args:
-        count: Most threads, >= 1.
-        name: Prefix of the threads' names.
+        size: Most threads, >= 1.
+        name: Prefix of the threads' names: `<name>-<pool>-thread-<thread>`, the pools of the
+            process numbered from 1, and the threads of each.
     """
 
-    def __init__(self, count: int, name: str) -> None:
-        self._count = count
-        self._name = name
+    def __init__(self, size: int, name: str) -> None:
+        self._size = size
+        self._name = f"{name}-{next(_POOLS)}"
         self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
         self._started = 0
         self._busy = 0
@@ -66,9 +71,9 @@ class DaemonThreads:
         """
         future: asyncio.Future[T] = self._loop.create_future()
         self._busy += 1
-        if self._busy > self._started and self._started < self._count:
+        if self._busy > self._started and self._started < self._size:
             self._started += 1
-            name = f"{self._name}-{self._started}"
+            name = f"{self._name}-thread-{self._started}"
             Thread(target=self._serve, name=name, daemon=True).start()
         self._jobs.put(_Job(function, context, future, on_end))
         return future

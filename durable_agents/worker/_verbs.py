@@ -1,7 +1,7 @@
 """What can be asked of a worker about the runs in its store."""
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Any
 
 from durable_agents.errors import RunError
@@ -34,7 +34,7 @@ class RunVerbs(ABC):
 
     def outputs(
         self, consumer: str | None = None, *, after: int | None = None
-    ) -> AsyncIterator[Output[Any]]:
+    ) -> AsyncGenerator[Output[Any], None]:
         """Outputs of all runs of the store in the order of their commits, then those to come.
 
         Ends when the worker has stopped and everything was handed over. A slow reader delays

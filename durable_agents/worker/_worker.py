@@ -4,11 +4,11 @@ import asyncio
 import logging
 import os
 import signal
-from collections.abc import AsyncIterator, Generator
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Generator, Iterable
 from contextlib import contextmanager, suppress
 from functools import partial
 from types import TracebackType
-from typing import Any, Self, cast
+from typing import Any, Self, TypeVar, cast
 
 import msgspec
 
@@ -24,13 +24,15 @@ from durable_agents.worker._control import ControlServer
 from durable_agents.worker._dispatcher import Dispatcher
 from durable_agents.worker._handle import Run
 from durable_agents.worker._outputs import Output
-from durable_agents.worker._process import Inputs, KeyOf, process
+from durable_agents.worker._process import process
 from durable_agents.worker._services import UNWINDING_SECONDS, make_services
 from durable_agents.worker._settings import WorkerSettings
 from durable_agents.worker._steering import Steering
 from durable_agents.worker._verbs import RunVerbs
 
 __all__ = ["Worker", "WorkerStatistics"]
+
+T = TypeVar("T")
 
 logger = logging.getLogger("durable_agents")
 
@@ -182,11 +184,11 @@ class Worker(RunVerbs):
 
     def process(
         self,
-        inputs: Inputs,
+        inputs: Iterable[T] | AsyncIterable[T],
         *,
-        key: KeyOf = None,
-        id: KeyOf = None,  # noqa: A002 - the public name
-    ) -> AsyncIterator[Output[Any]]:
+        key: Callable[[T], str | None] | None = None,
+        id: Callable[[T], str | None] | None = None,  # noqa: A002 - the public name
+    ) -> AsyncGenerator[Output[Any], None]:
         """Submit inputs as there is room, and hand over their outputs as runs complete.
 
         At most `max_concurrent_runs` of them are on their way or wait to be taken here. Leaving

@@ -18,7 +18,7 @@ from durable_agents.actions import (
 )
 from durable_agents.context import RunnerContext
 from durable_agents.errors import DefinitionError, DuplicateNameError, TriggerSyntaxError
-from durable_agents.events import Event, InputEvent
+from durable_agents.events import DynamicEvent, Event, InputEvent
 from durable_agents.retry import RetryPolicy
 
 
@@ -184,6 +184,55 @@ def test_what_cannot_be_called_with_event_and_context_is_no_action(
     assert str(caught.value).startswith("action 'handle' (")
 
 
+def takes_context_first(ctx: RunnerContext, event: Event) -> None: ...
+
+
+def takes_a_value(event: int, ctx: RunnerContext) -> None: ...
+
+
+def takes_a_float(event: Event, ctx: float) -> None: ...
+
+
+def takes_scored(event: Scored, ctx: RunnerContext) -> None: ...
+
+
+def takes_input(event: InputEvent[int], ctx: RunnerContext) -> None: ...
+
+
+def takes_any_event(event: Event, ctx: Any) -> None: ...
+
+
+def takes_either(event: Scored | InputEvent[int], ctx: "RunnerContext") -> None: ...
+
+
+def takes_dynamic(event: DynamicEvent, ctx: object) -> None: ...
+
+
+@pytest.mark.rows("PL-16")
+@pytest.mark.parametrize(
+    ("fn", "problem"),
+    [
+        (takes_context_first, "takes Event for its context; it must take"),
+        (takes_a_value, "takes int for its event; it must take"),
+        (takes_a_float, "takes float for its context; it must take"),
+        (takes_scored, "is fired by InputEvent, and takes Scored"),
+    ],
+)
+def test_a_parameter_of_another_type_is_found_before_anything_runs(
+    fn: Any, problem: str
+) -> None:
+    """Swapped, a value in place of its event, or an event that never comes."""
+    with pytest.raises(DefinitionError, match=problem):
+        Action.of(declared(fn, InputEvent))
+
+
+@pytest.mark.rows("PL-16")
+@pytest.mark.parametrize("fn", [takes_input, takes_any_event, takes_either, takes_dynamic])
+def test_a_parameter_may_name_the_class_a_base_or_several(fn: Any) -> None:
+    """A generic class counts as itself, whatever it is of."""
+    assert Action.of(declared(fn, InputEvent)).fn is fn
+
+
 @pytest.mark.rows("PL-12")
 def test_an_action_needs_a_trigger() -> None:
     """Without one it would never run."""
@@ -208,6 +257,7 @@ def test_a_wrong_trigger_is_named_by_place_and_source() -> None:
     )
 
 
+@pytest.mark.rows("PL-15")
 def test_all_that_is_wrong_with_an_action_is_reported_at_once() -> None:
     """Of one kind it is that error, of several the common one."""
     with pytest.raises(TriggerSyntaxError) as caught:

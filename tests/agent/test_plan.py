@@ -107,7 +107,7 @@ def test_resources_are_found_by_name() -> None:
     }
 
 
-@pytest.mark.rows("OP-24", "TM-01")
+@pytest.mark.rows("OP-24")
 def test_an_event_fires_the_actions_of_its_type_in_plan_order_each_once() -> None:
     """Several triggers of one action are OR-ed."""
     agent = Agent("a")
@@ -120,7 +120,6 @@ def test_an_event_fires_the_actions_of_its_type_in_plan_order_each_once() -> Non
     assert fired(plan, DynamicEvent("other")) == []
 
 
-@pytest.mark.rows("TM-27")
 def test_dynamic_events_fire_what_typed_events_of_their_type_fire() -> None:
     """A program without our classes drives the same agent."""
     plan = AgentPlan.of(Reviews())

@@ -12,13 +12,15 @@ from durable_agents.journal import (
     Entry,
     MemoryUpdate,
     RunAccepted,
+    RunCompleted,
+    RunFailed,
     RunParked,
     RunStatus,
     SentEvent,
     batch_of,
 )
 from durable_agents.serialization import Payload
-from durable_agents.store import AcceptedRun, NewRun, RunRow, Write
+from durable_agents.store import AcceptedRun, NewRun, Retention, RunRow, Write
 
 PAYLOAD = Payload("plain", b"\x01")
 LONE_SURROGATE = "\ud800"
@@ -155,12 +157,14 @@ async def test_an_unknown_id_is_found_nowhere(store: Store, run_id: str) -> None
     assert await store.find(run_id.format(token=token)) is None
 
 
+@pytest.mark.rows("ST-25")
 async def test_an_unknown_run_has_no_journal(store: Store) -> None:
     """A number is no proof that there is a run."""
     assert [] == await store.journal(99)
     assert [] == await store.outputs_of(99)
 
 
+@pytest.mark.rows("ST-29")
 async def test_a_write_is_durable_when_its_future_is_done(store: Store) -> None:
     """And not before the call that enqueues it has returned."""
     (accepted,) = await accept(store)
@@ -219,6 +223,7 @@ async def test_cancelling_a_write_takes_nothing_back(store: Store) -> None:
     assert ["kept", "next"] == await texts(store, accepted.number)
 
 
+@pytest.mark.rows("ST-15")
 async def test_a_write_that_cannot_be_written_fails_its_own_run_only(store: Store) -> None:
     """Those that were enqueued with it go through, in order."""
     good, bad = [a.number for a in await accept(store, 2)]
@@ -322,6 +327,7 @@ async def test_effects_that_no_file_could_hold_take_none_of_their_write_along(
     assert 1 == len(await store.open_runs("shop", after=0, limit=10))
 
 
+@pytest.mark.rows("ST-31")
 async def test_outputs_are_numbered_in_the_order_of_commits(store: Store) -> None:
     """Over all runs, and over restarts."""
     one, two = [a.number for a in await accept(store, 2)]
@@ -341,6 +347,7 @@ async def test_outputs_are_numbered_in_the_order_of_commits(store: Store) -> Non
     assert [] == await store.outputs(after=positions[-1], limit=10)
 
 
+@pytest.mark.rows("ST-27")
 async def test_memory_holds_the_last_update_of_each_path(store: Store) -> None:
     """Per agent and key; a deleted path is gone."""
     (accepted,) = await accept(store)
@@ -543,3 +550,112 @@ async def test_closing_can_be_cancelled_and_loses_nothing(store: Store, passes: 
 
     await store.open("worker 2")
     assert ["last"] == await texts(store, accepted.number)
+
+
+async def finished(store: Store, count: int, *, at: float = 5.0) -> list[AcceptedRun]:
+    """Runs that completed, each with one output."""
+    runs = await accept(store, count, key=None)
+    for run in runs:
+        done = Write(
+            number=run.number,
+            entries=[RunCompleted(at)],
+            status=RunStatus.COMPLETED,
+            outputs=[sent(f"{run.run_id}/0")],
+        )
+        await store.append(done)
+    return runs
+
+
+async def numbers(store: Store) -> list[int]:
+    """Numbers of all runs."""
+    return [row.number for row in await store.runs(after=0, limit=100)]
+
+
+async def test_the_oldest_ended_runs_are_forgotten(store: Store) -> None:
+    """With their journals and outputs; the newest are kept."""
+    runs = await finished(store, 4)
+
+    assert 3 == await store.prune(Retention(ended_before=6.0, keep=1))
+    assert [runs[3].number] == await numbers(store)
+    assert [] == await store.outputs_of(runs[0].number)
+    assert 4 == await store.last_position()
+    assert await store.find(runs[0].run_id) is None
+
+
+async def test_runs_that_ended_lately_are_kept(store: Store) -> None:
+    """An age is asked for."""
+    await finished(store, 2, at=5.0)
+
+    assert 0 == await store.prune(Retention(ended_before=5.0))
+    assert 2 == await store.prune(Retention(ended_before=5.1))
+
+
+async def test_failed_runs_are_forgotten_only_where_that_is_asked_for(store: Store) -> None:
+    """They wait for a person."""
+    (run,) = await accept(store)
+    failed = Write(
+        number=run.number, entries=[RunFailed(0, PAYLOAD, 5.0)], status=RunStatus.FAILED
+    )
+    await store.append(failed)
+
+    assert 0 == await store.prune(Retention(ended_before=6.0))
+    assert 1 == await store.prune(Retention(ended_before=6.0, failed=True))
+
+
+async def test_open_runs_are_never_forgotten(store: Store) -> None:
+    """Nothing in flight is pruned, nor what waits for a person."""
+    first, second = await accept(store, 2, key=None)
+    await store.append(write(first.number, status=RunStatus.PARKED))
+    await store.append(write(second.number, status=RunStatus.BLOCKING))
+
+    assert 0 == await store.prune(Retention(ended_before=9e9, failed=True))
+
+
+async def test_a_forgotten_id_may_be_used_again(store: Store) -> None:
+    """Its run is a new one."""
+    (run,) = await accept(store, run_id="order-7")
+    await store.append(
+        Write(number=run.number, entries=[RunCompleted(5.0)], status=RunStatus.COMPLETED)
+    )
+    await store.prune(Retention(ended_before=6.0))
+    (again,) = await accept(store, run_id="order-7")
+
+    assert again.is_new
+    assert again.number > run.number
+
+
+async def test_a_consumer_keeps_what_it_has_not_acknowledged(store: Store) -> None:
+    """In this life and in the next."""
+    await finished(store, 2)
+    await store.acknowledge("report", 1)
+    await reopen(store)
+
+    assert 1 == await store.acknowledged("report")
+    assert 1 == await store.prune(Retention(ended_before=6.0))
+    await store.acknowledge("report", 2)
+    assert 1 == await store.prune(Retention(ended_before=6.0))
+
+
+async def test_a_run_goes_to_the_end_of_the_line_of_its_key(store: Store) -> None:
+    """Its new turn is behind all others, in this life and in the next."""
+    first, second = await accept(store, 2)
+    retried = write(first.number, status=RunStatus.ACCEPTED, requeues=True)
+    await store.append(retried)
+    await reopen(store)
+    (third,) = await accept(store)
+
+    rows = await store.open_runs_of_key("shop", "k", after=0, limit=10)
+    assert [second.number, first.number, third.number] == [row.number for row in rows]
+    assert retried.turn == rows[1].turn
+    assert rows[2].number > retried.turn
+    assert rows == await store.open_runs("shop", after=0, limit=10)
+
+
+async def test_an_output_names_its_run_and_key(store: Store) -> None:
+    """Those that callers chose, and those that were made up."""
+    (run,) = await accept(store, run_id="order-7", key="k")
+    await store.append(write(run.number, outputs=[sent("a")]))
+    (made,) = await finished(store, 1)
+
+    rows = await store.outputs(after=0, limit=10)
+    assert [("order-7", "k"), (made.run_id, made.run_id)] == [(r.run_id, r.key) for r in rows]

@@ -65,6 +65,7 @@ def killed_at_each_step(before: Life, nurseries: Sequence[Nursery]) -> list[str]
     return [*lives.breaches, f"not done after {MOST_LIVES} lives"]
 
 
+@pytest.mark.rows("GAP-23")
 @every_loop
 @every_scenario
 def test_a_kill_after_any_entry_changes_no_decision(

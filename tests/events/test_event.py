@@ -106,7 +106,7 @@ def test_a_dynamic_event_needs_a_type() -> None:
         DynamicEvent("  ")
 
 
-@pytest.mark.rows("EV-06")
+@pytest.mark.rows("EV-06", "EV-03")
 @pytest.mark.parametrize(
     ("thing", "field"),
     [(ReviewScored(1), "score"), (DynamicEvent("a"), "type"), (record(ReviewScored(1)), "id")],
@@ -131,7 +131,7 @@ def test_the_view_of_the_attributes_is_read_only() -> None:
         attributes_of(DynamicEvent("a", {"score": 2}))["score"] = 3  # type: ignore[index]  # that is the test
 
 
-@pytest.mark.rows("EV-16", "OP-25")
+@pytest.mark.rows("EV-16", "OP-25", "EV-22")
 @pytest.mark.parametrize(
     ("event", "typed"),
     [
@@ -223,13 +223,14 @@ def test_text_that_is_no_record_is_refused(text: str) -> None:
     [
         (datetime(2026, 1, 1, tzinfo=UTC), None, "2026-01-01T00:00:00Z"),
         (3j, str, "3j"),
+        ({"rows": [{"row": 3j}, 4]}, str, {"rows": [{"row": "3j"}, 4]}),
     ],
 )
 @pytest.mark.rows("EV-23")
 def test_json_says_what_it_can_and_asks_for_the_rest(
-    value: object, default: Callable[[Any], object] | None, shown: str
+    value: object, default: Callable[[Any], object] | None, shown: object
 ) -> None:
-    """Common types have a form of their own; the caller's is asked for others."""
+    """Common types have a form of their own; the caller's is asked for others, at any depth."""
     text = record(DynamicEvent("a", {"at": value})).to_json(default)
 
     assert json.loads(text)["attributes"] == {"at": shown}

@@ -27,6 +27,7 @@ from durable_agents.serialization import Payload
 CHARGE = ("shop:charge", b"00ff", "100")
 REFUND = ("shop:refund", b"00ff", "100")
 CHARGE_MORE = ("shop:charge", b"ffff", "200")
+REFUND_MORE = ("shop:refund", b"ffff", "200")
 
 PENDING, SUCCEEDED = CallStatus.PENDING, CallStatus.SUCCEEDED
 FAILED, ABANDONED = CallStatus.FAILED, CallStatus.ABANDONED
@@ -92,7 +93,7 @@ def test_a_call_that_has_not_settled_is_resumed() -> None:
 
 @pytest.mark.rows("CR-06", "DC-04")
 @pytest.mark.parametrize("status", list(CallStatus))
-@pytest.mark.parametrize("now", [REFUND, CHARGE_MORE])
+@pytest.mark.parametrize("now", [REFUND, CHARGE_MORE, REFUND_MORE])
 def test_another_call_at_a_recorded_place_diverges(
     status: CallStatus, now: tuple[str, bytes, str]
 ) -> None:

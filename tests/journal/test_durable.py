@@ -107,6 +107,13 @@ def test_a_reconciler_must_be_callable() -> None:
         durable(reconciler="receipt")  # type: ignore[arg-type]  # that is the test
 
 
+@pytest.mark.parametrize("fn", [Gateway().look_up, max], ids=["method", "builtin"])
+def test_what_keeps_no_declaration_is_refused_with_the_remedy(fn: Callable[..., Any]) -> None:
+    """A method belongs to all instances, a builtin to all programs."""
+    with pytest.raises(TypeError, match=r"keeps no declaration; use ctx\.options"):
+        durable(name="shared")(fn)
+
+
 @pytest.mark.rows("ID-13")
 @pytest.mark.parametrize(
     "reconciler",

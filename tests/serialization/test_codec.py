@@ -376,6 +376,13 @@ def test_a_defaultdict_with_a_factory_of_the_users_is_pickled(
     assert CODEC.decode(payload)["a"] == 1
 
 
+@pytest.mark.parametrize("value", [memoryview(b"x"), [memoryview(b"x")]], ids=["it", "part"])
+def test_a_view_of_bytes_is_refused_though_it_can_be_pickled(value: Any) -> None:
+    """The pickle is one of bytes: the next life would get another type."""
+    with pytest.raises(EncodeError, match=r"memoryview.* does not come back as one"):
+        CODEC.encode(value, "it")
+
+
 def test_a_refused_part_is_named_with_its_place() -> None:
     """The author of a large value must find the part that is in the way."""
     value = [1, 2, {"bad": (0, {b"k": Plain(1)})}]

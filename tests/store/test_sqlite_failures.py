@@ -22,6 +22,7 @@ async def opened(path: Path) -> SqliteStore:
     return store
 
 
+@pytest.mark.rows("ST-15")
 async def test_a_commit_that_failed_is_reported_as_failed(disk: FaultyDisk, path: Path) -> None:
     """The file was opened anew, and the transaction was not there."""
     store = await opened(path)
@@ -230,25 +231,26 @@ def wal_size(path: Path) -> int:
     return path.with_name("agents.db-wal").stat().st_size
 
 
-async def grow(store: SqliteStore, path: Path) -> int:
-    """Write 4 MB, one commit after the other; the largest size of the log on the way."""
+async def grow(store: SqliteStore, path: Path, *, commits: int = 64, each: int = 65_536) -> int:
+    """Write so many bytes by each commit; the largest size of the log on the way."""
     run = await store.accept(new())
     sizes: list[int] = []
-    for _ in range(64):
-        await store.append(write(run.number, "x" * 65_536))
+    for _ in range(commits):
+        await store.append(write(run.number, "x" * each))
         sizes.append(await asyncio.to_thread(wal_size, path))
     return max(sizes)
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(("commits", "each"), [(64, 65_536), (500, 10)])
 async def test_the_log_beside_the_file_stays_small(
-    path: Path, monkeypatch: pytest.MonkeyPatch
+    path: Path, monkeypatch: pytest.MonkeyPatch, commits: int, each: int
 ) -> None:
-    """It is folded into the file between commits, each time that enough has been written."""
+    """It is folded into the file between commits, however little each of them says."""
     monkeypatch.setattr("durable_agents.store._sqlite._CHECKPOINT_BYTES", 2**18)
     store = await opened(path)
 
-    largest = await grow(store, path)
+    largest = await grow(store, path, commits=commits, each=each)
 
     assert largest < 3 * 2**18
     await store.close()

@@ -5,13 +5,14 @@ Nothing here runs; `nox -s types` reads it.
 
 import asyncio
 from dataclasses import dataclass
-from typing import assert_type
+from typing import Any, assert_type
 
 from durable_agents import (
     Agent,
     Event,
     InMemoryStore,
     InputEvent,
+    Output,
     OutputEvent,
     RetryPolicy,
     RunnerContext,
@@ -21,6 +22,7 @@ from durable_agents import (
     action,
     current_call,
     durable,
+    run_agent,
 )
 
 
@@ -126,3 +128,23 @@ async def main() -> None:
             print(output)
     async with Worker(agent, store=InMemoryStore()):
         pass
+
+
+async def steer() -> None:
+    """Verbs about runs, and the streams of a worker."""
+    async with Worker(agent, store=InMemoryStore()) as worker:
+        await worker.cancel("order-7", "by hand")
+        await worker.retry("order-7", repeat_failed=True)
+        await worker.resolve("order-7", "0:pay:root:0", value=None)
+        await worker.resolve("order-7", error=ValueError("declined"))
+        assert_type(await worker.prune(older_than=60.0, keep=10), int)
+        async for output in worker.outputs("report"):
+            assert_type(output, Output[Any])
+            await output.ack()
+        async for output in worker.process([Order(1)], key=lambda order: str(order.number)):
+            assert_type(output.position, int)
+
+
+def run_it() -> None:
+    """For scripts."""
+    assert_type(run_agent(agent, [Order(1)], store=SqliteStore("agents.db")), list[Any])

@@ -267,7 +267,7 @@ async def test_events_sent_before_and_after_a_call_come_out_once(store: Store) -
     assert await finish(agent, store) == ["first", "second", "third", 7]
 
 
-@pytest.mark.rows("RV-05", "OP-29", "EV-03", "GAP-05")
+@pytest.mark.rows("RV-05", "OP-29", "GAP-05", "EV-04")
 async def test_ids_and_lineage_are_the_same_on_replay(store: Store) -> None:
     """Distinct for each occurrence, equal events too, from whatever branch."""
     calls, gate = Calls(), Gate()
@@ -329,7 +329,7 @@ async def test_event_ids_do_not_depend_on_which_branch_was_faster(
 # --- what it tells --------------------------------------------------------------------------
 
 
-@pytest.mark.rows("OP-23", "OP-05")
+@pytest.mark.rows("OP-23")
 async def test_the_context_tells_who_and_where_it_is(memory: InMemoryStore) -> None:
     """Trigger, key, run id and the action's own configuration."""
 

@@ -82,7 +82,7 @@ class FalseError(Exception):
         return False
 
 
-@pytest.mark.rows("RV-01", "DX-01", "DC-02")
+@pytest.mark.rows("RV-01", "DX-01", "DC-02", "GAP-03")
 async def test_a_settled_call_is_not_executed_again(store: Store) -> None:
     """Start, then Replay: succeeded."""
     calls, gate = Calls(), Gate()
@@ -257,7 +257,7 @@ async def test_what_the_reconciler_returns_is_the_result(store: Store, kind: str
     assert gate.visits == 1
 
 
-@pytest.mark.rows("RC-03", "RC-07", "RV-11")
+@pytest.mark.rows("RC-03", "RC-07", "RV-11", "GAP-36")
 async def test_what_the_reconciler_raises_is_the_failure(store: Store) -> None:
     """Recorded as failure: a third life asks nobody."""
     gate, second = Gate(), Gate()
@@ -368,7 +368,7 @@ async def test_a_reconciler_that_stays_unavailable_fails_the_run_and_records_no_
     assert not [e for e in await entries(memory) if isinstance(e, CallSettled)]
 
 
-@pytest.mark.rows("RC-01", "RC-05", "DX-02")
+@pytest.mark.rows("DX-01")
 async def test_a_pending_record_is_written_before_a_guarded_effect(
     memory: InMemoryStore,
 ) -> None:
@@ -453,6 +453,7 @@ async def test_a_call_that_must_not_repeat_is_never_dropped_in_silence(
     assert calls.made == [1, 2]
 
 
+@pytest.mark.rows("GAP-12")
 async def test_a_divergence_parks_where_the_policy_says_so(memory: InMemoryStore) -> None:
     """Diverged under "fail"; with the old code back, nothing was lost."""
     calls, gate, first = Calls(), Gate(), [1]
@@ -493,7 +494,6 @@ async def test_a_divergence_after_a_change_of_python_says_so(
     assert "3.9" in caplog.text
 
 
-@pytest.mark.rows("RC-04", "RV-12")
 async def test_an_interrupted_call_that_is_no_longer_made_is_dropped_under_clear(
     memory: InMemoryStore,
 ) -> None:
@@ -714,7 +714,7 @@ async def test_an_argument_that_is_changed_before_the_await_changes_no_identity(
     assert len(calls.made) == 1
 
 
-@pytest.mark.rows("GAP-31", "AX-05", "DE-02", "DE-06", "OP-14", "OP-16")
+@pytest.mark.rows("GAP-31", "AX-05", "DE-02", "DE-06")
 async def test_functions_of_every_kind_can_be_called(store: Store) -> None:
     """async, plain, partial, method, callable object, keyword arguments."""
     from functools import partial  # noqa: PLC0415 - the subject
@@ -1001,6 +1001,7 @@ SOON = 1e-9
 """A timeout that has passed when the function first waits: no test waits for it."""
 
 
+@pytest.mark.rows("GAP-18")
 async def test_a_call_that_takes_too_long_fails_with_its_timeout(store: Store) -> None:
     """Also a TimeoutError; recorded, so that no replay waits again."""
     gate, after = Gate(), Gate()

@@ -360,6 +360,7 @@ async def test_what_an_action_did_before_it_failed_is_not_visible(store: Store) 
 POLICY = RetryPolicy(max_attempts=3, initial=1, factor=2, jitter=0)
 
 
+@pytest.mark.rows("GAP-24")
 async def test_an_action_is_retried_and_its_settled_calls_are_not_repeated(
     store: Store,
 ) -> None:
@@ -616,7 +617,7 @@ async def test_runs_of_another_agent_are_left_alone(memory: InMemoryStore) -> No
     assert made == ["first"]
 
 
-@pytest.mark.rows("RV-03", "OP-13")
+@pytest.mark.rows("RV-03")
 async def test_completed_actions_are_skipped_whole(store: Store) -> None:
     """On replay neither the first action of a chain nor its calls run again."""
     gate, bodies, calls = Gate(), list[str](), Calls()
@@ -639,7 +640,7 @@ async def test_completed_actions_are_skipped_whole(store: Store) -> None:
     assert calls.made == [7]
 
 
-@pytest.mark.rows("OP-24", "TM-01")
+@pytest.mark.rows("OP-24")
 async def test_actions_run_in_the_order_of_events_and_of_the_plan(store: Store) -> None:
     """One at a time, breadth first; the same after a restart in the middle."""
     gate, order = Gate(), list[str]()
@@ -784,6 +785,7 @@ async def test_a_replay_reads_the_memory_that_the_first_start_read(store: Store)
     assert calls.made == [1, 11]
 
 
+@pytest.mark.rows("ME-20")
 async def test_memory_is_of_one_key(memory: InMemoryStore) -> None:
     """Another key sees nothing of it."""
 

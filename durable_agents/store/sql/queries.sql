@@ -1,10 +1,10 @@
 -- Every statement of the SQLite store, by name. One statement each.
 
 -- accept: an input without an id of its caller
-INSERT INTO runs (run, id, agent, key, status, accepted, turn) VALUES (?1, NULL, ?2, ?3, 0, ?4, ?1);
+INSERT INTO runs (run, id, agent, key, status, accepted, turn) VALUES (?, NULL, ?, ?, 0, ?, ?);
 
 -- accept_once: an input with an id of its caller; no row where the id is known
-INSERT INTO runs (run, id, agent, key, status, accepted, turn) VALUES (?1, ?2, ?3, ?4, 0, ?5, ?1)
+INSERT INTO runs (run, id, agent, key, status, accepted, turn) VALUES (?, ?, ?, ?, 0, ?, ?)
 ON CONFLICT (id) WHERE id IS NOT NULL DO NOTHING;
 
 -- append: one row of the journal
@@ -98,10 +98,10 @@ SELECT run FROM runs WHERE status >= 10 ORDER BY run DESC LIMIT 1 OFFSET ?;
 
 -- prunable: runs that ended long ago, oldest first; not while an output waits for a consumer
 SELECT run FROM runs
-WHERE status >= 10 AND (status <> 11 OR ?1) AND ended < ?2 AND run <= ?3
+WHERE status >= 10 AND (status <> 11 OR ?) AND ended < ? AND run <= ?
   AND NOT EXISTS (SELECT 1 FROM outputs WHERE outputs.run = runs.run
                   AND position > (SELECT min(position) FROM consumers))
-ORDER BY run LIMIT ?4;
+ORDER BY run LIMIT ?;
 
 -- prune_runs: forget a run, with all that belongs to it
 DELETE FROM runs WHERE run = ?;
