@@ -9,7 +9,7 @@ import msgspec
 
 from durable_agents.cli._exit import ExitCode, UsageError
 from durable_agents.cli._options import add_run_id, add_store
-from durable_agents.cli._show import Row, say, table
+from durable_agents.cli._show import Row, printable, say, table
 from durable_agents.cli._timeline import RunView, Step, view_of
 from durable_agents.cli._values import shortened
 from durable_agents.store import SqliteReader
@@ -19,7 +19,8 @@ __all__ = ["add_show"]
 _DESCRIPTION = """\
 Show what a run has done: its actions and durable calls in order, its outputs, and why it failed
 or is parked. A call that was begun and has not settled is in doubt. The store is opened
-read-only, also while a worker owns it; values of classes that are not loaded are not shown.
+read-only, also while a worker owns it; no code of the agent is loaded, and values of its
+classes are shown as data.
 """
 _HEADS = ("after", "what", "action", "place", "call", "status", "attempt", "took", "detail")
 _NUMBERS = ("after", "attempt", "took")
@@ -47,9 +48,9 @@ def _show(arguments: argparse.Namespace) -> ExitCode:
     if arguments.json:
         say(msgspec.json.encode(view).decode())
         return ExitCode.DONE
-    say(f"run {view.run} of agent {view.agent}, key {view.key}: {view.status}")
+    say(printable(f"run {view.run} of agent {view.agent}, key {view.key}: {view.status}"))
     if view.reason:
-        say(f"reason: {view.reason}")
+        say(printable(f"reason: {view.reason}"))
     say(f"input: {_value(view.input)}")
     table("", _HEADS, [_row(step, view) for step in view.steps], _NUMBERS)
     for number, output in enumerate(view.outputs, start=1):
@@ -83,4 +84,4 @@ def _row(step: Step, view: RunView) -> Row:
 
 
 def _value(raw: msgspec.Raw) -> str:
-    return shortened(bytes(raw).decode(), _LONGEST_VALUE)
+    return printable(shortened(bytes(raw).decode(), _LONGEST_VALUE))

@@ -5,7 +5,7 @@ from typing import TypeVar
 import msgspec
 
 from durable_agents.cli._lines import RefusedLine
-from durable_agents.cli._show import say, table
+from durable_agents.cli._show import printable, say, table
 from durable_agents.journal import RunStatus
 
 T = TypeVar("T")
@@ -148,6 +148,6 @@ def show_run_report(report: RunReport, *, as_json: bool) -> None:
 
 def _list(lines: list[str], count: int) -> None:
     for line in lines[:_MOST_SHOWN]:
-        say(line)
+        say(printable(line))
     if count > _MOST_SHOWN:
         say(f"... and {count - _MOST_SHOWN:,} more (--json lists the first {_MOST_KEPT:,})")

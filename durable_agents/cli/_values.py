@@ -15,11 +15,13 @@ READING = Codec(pickle="refuse")
 
 
 def readable(payload: Payload) -> msgspec.Raw:
-    """A recorded value as JSON; text that says what it is, where its class is not loaded."""
+    """A recorded value as JSON, classes as their fields; else text that says what it is."""
     try:
-        return msgspec.Raw(to_json(READING.decode(payload)))
+        return msgspec.Raw(to_json(READING.decode_data(payload)))
     except (DecodeError, TypeError, ValueError):
-        about = f"({payload.encoding}, {len(payload.data):,} bytes; its class is not loaded)"
+        about = (
+            f"({payload.encoding}, {len(payload.data):,} bytes, which only its code can read)"
+        )
         return msgspec.Raw(msgspec.json.encode(about))
 
 

@@ -24,6 +24,7 @@ from typing import Any, Literal, TypeAlias
 import msgspec
 
 from durable_agents.errors import DecodeError, EncodeError, PayloadTooLargeError
+from durable_agents.serialization._data_reader import DataReader
 from durable_agents.serialization._failure import FailureWriter, read_failure
 from durable_agents.serialization._payload import Payload
 from durable_agents.serialization._pickles import pickled, unpickled
@@ -43,6 +44,7 @@ _FASTEST = 1  # the event loop waits while a payload is compressed
 
 _write_tree = TreeWriter().tree
 _read_tree = TreeReader().value
+_read_data = DataReader().value
 
 
 def encode_error(refused: Refused, what: What, remedy: str = _REMEDY) -> EncodeError:
@@ -160,6 +162,23 @@ class Codec:
             plain = decode_plain(data)
             return _read_tree(plain) if form == "typed" else plain
         except Exception as error:  # a class of the author's may raise anything
+            raise DecodeError(payload.encoding, _problem(error)) from error
+
+    def decode_data(self, payload: Payload) -> Any:
+        """What a payload holds as data, whether or not its classes are loaded; for people.
+
+        An instance comes back as a dict of its fields.
+
+        Raises:
+            DecodeError: The payload is damaged or forged, or it is a pickle.
+        """
+        form, data = self._open(payload)
+        if form not in {"plain", "typed"}:
+            raise DecodeError(payload.encoding, "only its own code can tell what it holds")
+        try:
+            plain = decode_plain(data)
+            return _read_data(plain) if form == "typed" else plain
+        except Exception as error:  # forged parts may raise anything
             raise DecodeError(payload.encoding, _problem(error)) from error
 
     def encode_failure(self, error: BaseException, what: What) -> Payload:

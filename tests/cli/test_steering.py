@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import sqlite3
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,8 @@ import pytest
 from durable_agents import Agent, SqliteStore, Worker, WorkerSettings
 from durable_agents.cli import main
 from durable_agents.cli._agents import load_agent
+from durable_agents.store import StoreFacts
+from durable_agents.worker import Command, _visit
 from tests.cli._job import Job
 
 T = TypeVar("T")
@@ -312,3 +315,52 @@ def test_what_the_worker_refuses_is_told_as_without_it(parked: Job) -> None:
     assert (0, "0 runs forgotten\n") == pruned
     assert 2 == refused[0]
     assert "run b: the store has no run of this id" in refused[1]
+
+
+def test_a_command_leaves_on_record_how_the_last_worker_ended(job: Job) -> None:
+    """A run that killed its worker is told apart by it; a command is no worker."""
+    job.give({"product": "tea", "amount": -1, "n": "a"})
+    job.run("--id=n")
+    with sqlite3.connect(job.store) as connection:
+        connection.execute("UPDATE meta SET value = '0' WHERE name = 'was_closed'")
+    connection.close()
+
+    assert 0 == job.command("retry", "a", f"--store={job.store}")
+
+    async def facts() -> StoreFacts:
+        store = SqliteStore(job.store)
+        found = await store.open("worker 2")
+        await store.close()
+        return found
+
+    assert not asyncio.run(facts()).was_closed
+
+
+def test_a_worker_that_comes_between_is_asked_after_all(
+    parked: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It had not begun to listen when it was asked first."""
+    ask = _visit.ask_owner
+    answers = [False]
+
+    async def late(path: Path, command: Command) -> int | None:
+        if answers:
+            answers.pop()
+            raise ConnectionRefusedError
+        return await ask(path, command)
+
+    monkeypatch.setattr(_visit, "ask_owner", late)
+    code = with_worker(parked, lambda: parked.command("cancel", "a", f"--store={parked.store}"))
+
+    assert (0, "cancelled") == (code, status(parked))
+
+
+def test_an_owner_that_does_not_listen_is_named(parked: Job) -> None:
+    """It may be of an older version, or another command."""
+
+    def command() -> int:
+        Path(f"{parked.store}.sock").unlink()
+        return parked.command("cancel", "a", f"--store={parked.store}")
+
+    assert 3 == with_worker(parked, command)
+    assert "it is owned by shop (process " in parked.told

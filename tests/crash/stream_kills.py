@@ -17,9 +17,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from tests.crash import witnessed_reviews
+from durable_agents.cli._agents import load_agent
 from tests.crash.evidence import read, repeated
-from tests.crash.witness import FILE, LIFE, sightings
+from tests.crash.witness import FILE, LATENCY, LIFE, sightings
 
 __all__ = ["StreamReport", "kill_the_stream"]
 
@@ -56,6 +56,9 @@ def kill_the_stream(
         latency: Seconds that a durable call takes.
         seed: Of the moments.
     """
+    load_agent(
+        f"{ROOT / 'examples' / 'review_stream.py'}:agent"
+    )  # what its outputs are made of
     undisturbed, disturbed = _Site(folder / "calm", latency), _Site(folder / "storm", latency)
     report = StreamReport()
     undisturbed.live(source, report, ends=None)
@@ -131,7 +134,7 @@ class _Site:
             "PYTHONHASHSEED": str(self._lives),
             FILE: str(self.witness),
             LIFE: str(self._lives),
-            witnessed_reviews.LATENCY: str(self._latency),
+            LATENCY: str(self._latency),
         }
 
     def _kill(self, process: "subprocess.Popen[bytes]", ends: int, pause: float) -> bool:

@@ -11,10 +11,7 @@ from functools import wraps
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
-from tests.crash.witness import witnessed
-
-LATENCY = "DURABLE_AGENTS_LATENCY"
-"""Environment variable: seconds that a call takes."""
+from tests.crash.witness import LATENCY, witnessed
 
 _EXAMPLE = Path(__file__).parent.parent.parent / "examples" / "review_stream.py"
 
