@@ -42,9 +42,11 @@ __all__ = [
     "RunTakenOver",
     "SentEvent",
     "batch_of",
+    "decode_blob",
     "decode_memory",
     "decode_output",
     "decode_row",
+    "encode_blob",
     "encode_cell",
     "encode_row",
 ]
@@ -302,6 +304,7 @@ _CHECKSUM_BYTES = 4
 _encode = msgspec.msgpack.Encoder().encode
 _decode_entries = msgspec.msgpack.Decoder(list[Entry]).decode
 _decode_event = msgspec.msgpack.Decoder(SentEvent).decode
+_decode_payload = msgspec.msgpack.Decoder(Payload).decode
 _decode_update = msgspec.msgpack.Decoder(MemoryUpdate).decode
 
 
@@ -349,6 +352,22 @@ def decode_output(run: int, cell: bytes, store: str) -> SentEvent:
 def decode_memory(cell: bytes, store: str) -> MemoryUpdate:
     """A path of memory, or StoreDamagedError."""
     return _unseal(0, cell, _decode_update, store, "a memory value")
+
+
+def encode_blob(run: int, name: bytes, payload: Payload) -> bytes:
+    """Bytes of a blob; one moved to another run or name fails its checksum."""
+    content = _encode(payload)
+    return crc32(content, _blob_seed(run, name)).to_bytes(_CHECKSUM_BYTES, "little") + content
+
+
+def decode_blob(run: int, name: bytes, body: bytes, store: str) -> Payload:
+    """A blob, or StoreDamagedError."""
+    what = f"blob {name.hex()} of run number {run}"
+    return _unseal(_blob_seed(run, name), body, _decode_payload, store, what)
+
+
+def _blob_seed(run: int, name: bytes) -> int:
+    return crc32(name, run & 0xFFFFFFFF)
 
 
 def _unseal(run: int, sealed: bytes, decode: Callable[[bytes], T], store: str, what: str) -> T:

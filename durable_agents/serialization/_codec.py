@@ -7,8 +7,12 @@ A payload's encoding names its form, then the layers around it, from the inside 
     pickle           cloudpickle; reading it runs code
     failure          an exception (`_failure.py`)
     failure-pickle   one of which some parts are pickles
+    ...+shared       MessagePack of the same, large parts kept as blobs of the run (`_blobs.py`)
     ...+zlib         compressed
     ...+hmac         after an HMAC-SHA256 over the encoding and the data
+
+Blobs are payloads, too, of the forms `blob` and `chain`; what refers to them is a value's only.
+An exception is never shared: why a run failed can be read without anything else.
 
 Rule 1: nothing of a payload is decoded before its layers were checked. Rule 2: no payload makes
 `decode` raise anything but `DecodeError`.
@@ -16,19 +20,21 @@ Rule 1: nothing of a payload is decoded before its layers were checked. Rule 2: 
 
 # ruff: noqa: ANN401 - the border where values are of any type
 
-import hmac
-import zlib
 from collections.abc import Callable
-from typing import Any, Literal, TypeAlias
+from copy import copy
+from typing import Any, ClassVar, Literal, Self, TypeAlias
 
 import msgspec
 
 from durable_agents.errors import DecodeError, EncodeError, PayloadTooLargeError
+from durable_agents.serialization._blobs import SMALLEST_SHARED, Blobs, Hasher, Joiner, Sharer
 from durable_agents.serialization._data_reader import DataReader
 from durable_agents.serialization._failure import FailureWriter, read_failure
-from durable_agents.serialization._payload import Payload
+from durable_agents.serialization._leaves import expect
+from durable_agents.serialization._payload import Payload, Unsealed
 from durable_agents.serialization._pickles import pickled, unpickled
 from durable_agents.serialization._plain import SCALARS, decode_plain, encode_plain, is_plain
+from durable_agents.serialization._sealing import SHARED, Sealing, problem_of
 from durable_agents.serialization._tree_reader import TreeReader
 from durable_agents.serialization._tree_writer import Refused, TreeWriter, type_name
 
@@ -39,8 +45,7 @@ What: TypeAlias = str | Callable[[], str]
 
 _REMEDY = "Use plain data, a dataclass, a pydantic model or a msgspec struct instead."
 _NOT_PLAIN = (OverflowError, UnicodeEncodeError)  # an int beyond 64 bits, a lone surrogate
-_MAC_BYTES = 32
-_FASTEST = 1  # the event loop waits while a payload is compressed
+_VALUE_FORMS = frozenset({"plain", "typed", "pickle"})
 
 _write_tree = TreeWriter().tree
 _read_tree = TreeReader().value
@@ -56,8 +61,11 @@ def encode_error(refused: Refused, what: What, remedy: str = _REMEDY) -> EncodeE
     return EncodeError(name, refused.type_name, refused.problem, remedy)
 
 
-class Codec:
+class Codec(Sealing):
     """Turns values into payloads and back, exactly: type and value come back equal.
+
+    A subclass that overrides `seal` and `unseal` can encrypt every value that goes to disk. It
+    sets `shows_arguments` to False, since previews of arguments are text for people.
 
     Args:
         pickle: What happens to values that only a pickle can hold. `"allow"`: they are pickled.
@@ -66,13 +74,27 @@ class Codec:
         secret: Key of the HMAC that every payload then carries. A payload that does not carry
             it, or a wrong one, is not decoded.
         compress_above: Size in bytes above which a payload is compressed. None: never.
+        share_above: Size in bytes, >= 64, above which a run keeps equal parts of its values
+            once, and of a list that grows what is new. None: never.
         max_bytes: The largest size of an encoded value in bytes, before compression.
 
     Raises:
         ValueError: An argument is out of its range, or `"signed"` lacks a secret.
     """
 
-    __slots__ = ("_bare_bytes", "_compress_above", "_max_bytes", "_pickle", "_secret")
+    __slots__ = (
+        "_bare_bytes",
+        "_blobs",
+        "_cut_above",
+        "_hasher",
+        "_max_bytes",
+        "_pickle",
+        "_share_above",
+    )
+
+    shows_arguments: ClassVar[bool] = True
+    """Whether the journal shows the arguments of durable calls to people, shortened. They are
+    not needed for a replay."""
 
     def __init__(
         self,
@@ -80,6 +102,7 @@ class Codec:
         pickle: Literal["allow", "signed", "refuse"] = "allow",
         secret: bytes | None = None,
         compress_above: int | None = 16_384,
+        share_above: int | None = 2_048,
         max_bytes: int = 64 * 2**20,
     ) -> None:
         if pickle not in {"allow", "signed", "refuse"}:
@@ -92,19 +115,46 @@ class Codec:
             found = f"{max_bytes}, {compress_above}"
             msg = f"expected max_bytes >= 1 and compress_above >= 0, got {found}"
             raise ValueError(msg)
+        if share_above is not None and share_above < SMALLEST_SHARED:
+            msg = f"share_above is {share_above}, expected at least {SMALLEST_SHARED}"
+            raise ValueError(msg)
+        super().__init__(secret, max_bytes if compress_above is None else compress_above)
         self._pickle = pickle
-        self._secret = secret
         self._max_bytes = max_bytes
-        self._compress_above = max_bytes if compress_above is None else compress_above
+        self._share_above = max_bytes if share_above is None else share_above
+        # Nothing is shared before there is a run to share it in.
+        self._cut_above = max_bytes
+        self._blobs: Blobs | None = None
+        self._hasher = Hasher(secret)
         # Up to this size a payload needs neither a check nor a layer.
-        self._bare_bytes = -1 if secret else min(max_bytes, self._compress_above)
+        self._bare_bytes = min(max_bytes, self._compress_above) if self._is_bare else -1
+
+    def for_run(self, blobs: Blobs) -> Self:
+        """The same codec for one run: it reads what the run has shared, and may share more.
+
+        From then on `encode` leaves large values to `shared`.
+
+        Args:
+            blobs: The run's. To read only: `Blobs(await store.blobs(number))`.
+        """
+        bound = copy(self)
+        bound._blobs = blobs  # noqa: SLF001 - our own copy
+        bound._cut_above = min(self._share_above, self._max_bytes)  # noqa: SLF001
+        bound._bare_bytes = min(self._bare_bytes, bound._cut_above)  # noqa: SLF001
+        return bound
+
+    def self_contained(self) -> Self:
+        """The same codec, which shares nothing more: what it encodes can outlive the run."""
+        free = copy(self)
+        free._cut_above = self._max_bytes  # noqa: SLF001 - our own copy
+        return free
 
     def passes_through(self, value: Any) -> bool:
         """Whether a value is its own replay, so that it need not be decoded to equal it."""
         return type(value) in SCALARS
 
     def encode(self, value: Any, what: What) -> Payload:
-        """The payload of a value.
+        """The payload of a value; bound to a run, what goes on record for it is `shared` of it.
 
         Args:
             value: What to record.
@@ -122,7 +172,7 @@ class Codec:
                 return self._encode(value, what, may_pickle=False)
             if len(data) <= self._bare_bytes:
                 return Payload("plain", data)
-            return self._seal("plain", data, what)
+            return self._finished("plain", data, what)
         return self._encode(value, what, may_pickle=self._pickle != "refuse")
 
     def encode_data(self, value: Any, what: What) -> Payload:
@@ -145,24 +195,51 @@ class Codec:
             DecodeError: The payload is damaged, forged or refused, or one of its classes is not
                 loaded; the text says which.
         """
-        if payload.encoding == "plain" and self._secret is None:
+        if payload.encoding == "plain" and self._is_bare:
             try:
                 return decode_plain(payload.data)
             except (msgspec.MsgspecError, ValueError, RecursionError) as error:
-                raise DecodeError(payload.encoding, _problem(error)) from error
-        form, data = self._open(payload)
-        if form == "pickle":
-            self._check_pickle(payload.encoding)
-        elif form not in {"plain", "typed"}:
+                raise DecodeError(payload.encoding, problem_of(error)) from error
+        encoding, data = self._open(payload, self._max_bytes)
+        form = encoding.removesuffix(SHARED)
+        if form not in _VALUE_FORMS:
             problem = "its encoding is none of a value's. Was it written by a newer version?"
             raise DecodeError(payload.encoding, problem)
+        if form == "pickle":
+            self._check_pickle(payload.encoding)
         try:
+            plain = data if encoding == "pickle" else self._plain(encoding, data)
             if form == "pickle":
-                return unpickled(data)
-            plain = decode_plain(data)
+                return unpickled(expect(plain, bytes))
             return _read_tree(plain) if form == "typed" else plain
         except Exception as error:  # a class of the author's may raise anything
-            raise DecodeError(payload.encoding, _problem(error)) from error
+            raise DecodeError(payload.encoding, problem_of(error)) from error
+
+    def shared(self, payload: Payload) -> Payload:
+        """A value's payload as its run records it: large parts are references to blobs.
+
+        What the run did not have before is added to its blobs, and must become durable together
+        with the payload at the latest. A small payload is returned as it is, and so is one of
+        which nothing is to be shared.
+
+        Raises:
+            EncodeError: `seal` failed; what is in the blobs by now does no harm.
+        """
+        is_sealed = type(payload) is not Unsealed
+        if is_sealed and len(payload.data) <= self._cut_above:
+            return payload
+        try:
+            form, data = self._open(payload, self._max_bytes)
+            if is_sealed and (form not in _VALUE_FORMS or len(data) <= self._cut_above):
+                return payload
+            tree = data if form == "pickle" else decode_plain(data)
+        except (DecodeError, msgspec.MsgspecError, ValueError, RecursionError):
+            return payload  # whoever reads it is told
+        if self._blobs is None:
+            return self._layered(form, data)
+        sharer = Sharer(self._blobs, self._hasher, self._cut_above, self._layered)
+        whole = encode_plain(data) if form == "pickle" else data
+        return self._layered(form + SHARED, sharer.cut(tree, whole))
 
     def decode_data(self, payload: Payload) -> Any:
         """What a payload holds as data, whether or not its classes are loaded; for people.
@@ -172,14 +249,15 @@ class Codec:
         Raises:
             DecodeError: The payload is damaged or forged, or it is a pickle.
         """
-        form, data = self._open(payload)
+        encoding, data = self._open(payload, self._max_bytes)
+        form = encoding.removesuffix(SHARED)
         if form not in {"plain", "typed"}:
             raise DecodeError(payload.encoding, "only its own code can tell what it holds")
         try:
-            plain = decode_plain(data)
+            plain = self._plain(encoding, data)
             return _read_data(plain) if form == "typed" else plain
         except Exception as error:  # forged parts may raise anything
-            raise DecodeError(payload.encoding, _problem(error)) from error
+            raise DecodeError(payload.encoding, problem_of(error)) from error
 
     def encode_failure(self, error: BaseException, what: What) -> Payload:
         """The payload of an exception; what it holds and cannot be recorded becomes a note.
@@ -196,7 +274,8 @@ class Codec:
         if len(data) > self._max_bytes:
             writer = FailureWriter(None, is_lean=True)
             data = writer.write(error)
-        return self._seal("failure-pickle" if writer.has_pickles else "failure", data, what)
+        self._check_size(data, what)
+        return self._layered("failure-pickle" if writer.has_pickles else "failure", data)
 
     def decode_failure(self, payload: Payload) -> BaseException:
         """The exception of a payload, made without its constructor.
@@ -206,14 +285,14 @@ class Codec:
         Raises:
             DecodeError: The payload is damaged or forged.
         """
-        form, data = self._open(payload)
+        form, data = self._open(payload, self._max_bytes)
         if form not in {"failure", "failure-pickle"}:
             raise DecodeError(payload.encoding, "its encoding is none of an exception's")
         may_unpickle = form == "failure-pickle" and self._pickle != "refuse"
         try:
             return read_failure(data, unpickled if may_unpickle else None)
         except Exception as error:  # forged parts may raise anything
-            raise DecodeError(payload.encoding, _problem(error)) from error
+            raise DecodeError(payload.encoding, problem_of(error)) from error
 
     def _encode(self, value: Any, what: What, *, may_pickle: bool) -> Payload:
         try:
@@ -223,58 +302,37 @@ class Codec:
         except RecursionError as error:
             problem = "it nests deeper than what is left of the stack"
             raise encode_error(Refused(type_name(value), problem), what) from error
-        return self._seal(form, data, what)
+        return self._finished(form, data, what)
 
-    def _seal(self, form: str, data: bytes, what: What) -> Payload:
-        size = len(data)
-        if size > self._max_bytes:
+    def _finished(self, form: str, data: bytes, what: What) -> Payload:
+        self._check_size(data, what)
+        if len(data) > self._cut_above:
+            return Unsealed(form, data)
+        return self._layered(form, data)
+
+    def _check_size(self, data: bytes, what: What) -> None:
+        if len(data) > self._max_bytes:
             name = what if isinstance(what, str) else what()
-            raise PayloadTooLargeError(name, size, self._max_bytes)
-        if size > self._compress_above:
-            compressed = zlib.compress(data, _FASTEST)
-            if len(compressed) < size:
-                form, data = f"{form}+zlib", compressed
-        if self._secret is None:
-            return Payload(form, data)
-        return Payload(f"{form}+hmac", _mac(self._secret, form, data) + data)
+            raise PayloadTooLargeError(name, len(data), self._max_bytes)
 
-    def _open(self, payload: Payload) -> tuple[str, bytes]:
-        encoding, data = payload.encoding, payload.data
-        if encoding.endswith("+hmac") or self._secret is not None:
-            encoding, data = self._verified(encoding, data)
-        form, *layers = encoding.split("+")
-        if layers == ["zlib"]:
-            data = self._decompressed(payload.encoding, data)
-        elif layers:
-            problem = "it is wrapped in a way that this version does not know"
-            raise DecodeError(payload.encoding, problem)
-        return form, data
+    def _plain(self, encoding: str, data: bytes) -> Any:
+        """What a value's encoding stands for, put together where it was shared.
 
-    def _verified(self, encoding: str, signed: bytes) -> tuple[str, bytes]:
-        if self._secret is None:
-            problem = "it is signed: give the codec the secret it was written with"
-            raise DecodeError(encoding, problem)
-        inner, _, layer = encoding.rpartition("+")
-        mac, data = signed[:_MAC_BYTES], signed[_MAC_BYTES:]
-        if layer != "hmac" or not hmac.compare_digest(mac, _mac(self._secret, inner, data)):
-            problem = (
-                "it is not signed with this codec's secret: it was forged, or written without"
-            )
-            raise DecodeError(encoding, problem)
-        return inner, data
+        Raises:
+            Exception: Of whatever class; the text says why.
+        """
+        if not encoding.endswith(SHARED):
+            return decode_plain(data)
+        if self._blobs is None:
+            msg = "parts of it are blobs of its run: read it by a codec for that run"
+            raise LookupError(msg)
+        return Joiner(self._blobs, self._hasher, self._open_blob, 2 * self._max_bytes).tree(
+            data
+        )
 
-    def _decompressed(self, encoding: str, data: bytes) -> bytes:
-        stream = zlib.decompressobj()
-        try:
-            # Bounded, so that a small payload cannot fill the memory.
-            whole = stream.decompress(data, self._max_bytes)
-            rest = b"" if stream.eof else stream.decompress(stream.unconsumed_tail, 1)
-        except zlib.error as error:
-            raise DecodeError(encoding, _problem(error)) from error
-        if rest or not stream.eof or stream.unused_data:
-            problem = f"it is damaged, or unpacks to more than {self._max_bytes:,} bytes"
-            raise DecodeError(encoding, problem)
-        return whole
+    def _open_blob(self, payload: Payload) -> tuple[str, bytes]:
+        # A chain keeps a little more than its steps.
+        return self._open(payload, 2 * self._max_bytes)
 
     def _check_pickle(self, encoding: str) -> None:
         if self._pickle == "refuse":
@@ -295,11 +353,3 @@ def _encoded(value: Any, *, may_pickle: bool) -> tuple[str, bytes]:
         if refused.is_final or not may_pickle:
             raise
     return "pickle", pickled(value)
-
-
-def _mac(secret: bytes, encoding: str, data: bytes) -> bytes:
-    return hmac.digest(secret, encoding.encode(errors="replace") + b"\0" + data, "sha256")
-
-
-def _problem(error: Exception) -> str:
-    return f"{error} ({type(error).__name__})"

@@ -2,7 +2,7 @@
 
 import msgspec
 
-__all__ = ["Payload"]
+__all__ = ["Payload", "Unsealed"]
 
 
 class Payload(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -15,3 +15,10 @@ class Payload(msgspec.Struct, frozen=True, array_like=True, gc=False):
     def __repr__(self) -> str:
         # Records end up in logs and tracebacks, where contents have no business.
         return f"Payload({self.encoding!r}, {len(self.data)} bytes)"
+
+
+class Unsealed(Payload, frozen=True, array_like=True, gc=False):
+    """A large value on its way: encoded, without a layer yet, and nothing to put on disk.
+
+    It can be decoded as it is. What goes on record for it is `Codec.shared` of it.
+    """

@@ -5,7 +5,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from durable_agents.errors import StoreOwnedError, StoreUnavailableError
-from durable_agents.journal import BATCH_BITS, Entry, MemoryUpdate, RunStatus, decode_row
+from durable_agents.journal import (
+    BATCH_BITS,
+    Entry,
+    MemoryUpdate,
+    RunStatus,
+    decode_blob,
+    decode_row,
+    encode_blob,
+)
+from durable_agents.serialization import Payload
 from durable_agents.store._group_commit import BadWriteError
 from durable_agents.store._port import (
     AcceptedRun,
@@ -41,6 +50,7 @@ class InMemoryStore:
         self._runs: dict[int, RunRow] = {}
         self._numbers: dict[str, int] = {}
         self._journal: dict[int, list[tuple[int, bytes]]] = {}
+        self._blobs: dict[int, dict[bytes, bytes]] = {}
         self._outputs: list[OutputRow] = []
         self._memory: dict[tuple[str, str], dict[str, MemoryUpdate]] = {}
         self._ended: dict[int, float] = {}
@@ -83,6 +93,11 @@ class InMemoryStore:
         """Rows of a run; see `Store.journal`."""
         rows = self._journal.get(number, [])
         return [(seq, decode_row(number, body, _NAME)) for seq, body in rows]
+
+    async def blobs(self, number: int) -> dict[bytes, Payload]:
+        """Large parts of a run's values; see `Store.blobs`."""
+        bodies = self._blobs.get(number, {})
+        return {name: decode_blob(number, name, bodies[name], _NAME) for name in bodies}
 
     def readmit(self, number: int) -> None:
         """Let writes of a run through again; see `Store.readmit`."""
@@ -147,6 +162,7 @@ class InMemoryStore:
             row = self._runs.pop(number)
             self._numbers.pop(row.run_id, None)
             del self._journal[number], self._ended[number]
+            self._blobs.pop(number, None)
         self._outputs = [row for row in self._outputs if row.number not in gone]
         return len(gone)
 
@@ -208,6 +224,10 @@ class InMemoryStore:
             self._last_position += 1
             output = OutputRow(self._last_position, write.number, row.run_id, row.key, event)
             self._outputs.append(output)
+        if write.blobs is not None:
+            bodies = self._blobs.setdefault(write.number, {})
+            for name, payload in write.blobs.items():
+                bodies.setdefault(name, encode_blob(write.number, name, payload))
         if write.memory is not None:
             agent, key, changes = write.memory
             cells = self._memory.setdefault((agent, key), {})

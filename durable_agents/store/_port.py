@@ -112,6 +112,8 @@ class Write(msgspec.Struct, kw_only=True):
         status: The run's new status; None leaves it.
         outputs: Outputs sent, in order.
         memory: Agent, key and what became of paths of short-term memory; None: it is gone.
+        blobs: Large parts of values by the hash of their content, those that the run does not
+            have yet: what the entries refer to must be there when they are.
         requeues: Whether the run goes to the end of the line of its key.
         turn: Its new place there; the store sets it.
     """
@@ -121,6 +123,7 @@ class Write(msgspec.Struct, kw_only=True):
     status: RunStatus | None = None
     outputs: Sequence[SentEvent] = ()
     memory: tuple[str, str, Mapping[str, MemoryUpdate | None]] | None = None
+    blobs: Mapping[bytes, Payload] | None = None
     requeues: bool = False
     turn: int = 0
 
@@ -188,6 +191,14 @@ class Store(Protocol):
 
         Raises:
             StoreDamagedError: A row fails its checksum.
+        """
+        ...
+
+    async def blobs(self, number: int) -> dict[bytes, Payload]:
+        """Large parts of a run's values, by the hash of their content; they go with the run.
+
+        Raises:
+            StoreDamagedError: One of them fails its checksum.
         """
         ...
 

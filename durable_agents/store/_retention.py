@@ -31,6 +31,7 @@ def prune_some(
         if runs:
             _keep_numbers(connection, sql)
             connection.executemany(sql["prune_journal"], runs)
+            connection.executemany(sql["prune_blobs"], runs)
             connection.executemany(sql["prune_outputs"], runs)
             connection.executemany(sql["prune_runs"], runs)
         connection.execute("COMMIT")

@@ -29,9 +29,11 @@ from durable_agents.journal import (
     BATCH_BITS,
     Entry,
     MemoryUpdate,
+    decode_blob,
     decode_memory,
     decode_row,
 )
+from durable_agents.serialization import Payload
 from durable_agents.store._closing import close_each
 from durable_agents.store._connecting import Connection, connected, in_thread
 from durable_agents.store._group_commit import BadWriteError
@@ -197,6 +199,12 @@ class SqliteStore:
         bodies = [(0, body) for (body,) in accepted] + rows
         return [(seq, decode_row(number, body, name)) for seq, body in bodies]
 
+    async def blobs(self, number: int) -> dict[bytes, Payload]:
+        """Large parts of a run's values; see `Store.blobs`."""
+        rows = await self._select("blobs", (number,))
+        store = str(self.path)
+        return {name: decode_blob(number, name, body, store) for name, body in rows}
+
     def readmit(self, number: int) -> None:
         """Let writes of a run through again; see `Store.readmit`."""
         self._opened.readmit(number)
@@ -359,6 +367,8 @@ class _Committer:
                 seq += 1
                 queued.result = seq
                 transaction.append(seq, queued.number, queued.body)
+                if write.blobs is not None:
+                    transaction.add_blobs(queued.number, write.blobs)
                 if (
                     write.status is not None
                     or write.outputs

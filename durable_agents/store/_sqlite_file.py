@@ -228,7 +228,7 @@ def _check_ours(connection: sqlite3.Connection, path: Path) -> tuple[int, set[st
 
 
 def _check_whole(tables: set[str], path: Path) -> None:
-    if not tables >= {"meta", "runs", "journal", "outputs", "memory"}:
+    if not tables >= {"meta", "runs", "journal", "outputs", "memory", "blobs"}:
         problem = "tables are missing: restore the file from a backup"
         raise StoreDamagedError(str(path), problem)
 

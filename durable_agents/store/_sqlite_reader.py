@@ -14,7 +14,8 @@ from types import TracebackType
 from typing import Self, TypeVar
 
 from durable_agents.errors import StoreUnavailableError
-from durable_agents.journal import Entry, RunStatus, decode_row
+from durable_agents.journal import Entry, RunStatus, decode_blob, decode_row
+from durable_agents.serialization import Payload
 from durable_agents.store._port import OutputRow, RunRow
 from durable_agents.store._rows import Row, as_outputs, as_runs
 from durable_agents.store._run_ids import RunIds
@@ -163,6 +164,16 @@ class SqliteReader:
         rows = await self._select("journal", (number,))
         bodies = [(0, body) for (body,) in accepted] + rows
         return [(seq, decode_row(number, body, str(self.path))) for seq, body in bodies]
+
+    async def blobs(self, number: int) -> dict[bytes, Payload]:
+        """Large parts of a run's values, by hash; see `Store.blobs`.
+
+        Raises:
+            StoreDamagedError: A part fails its checksum.
+        """
+        rows = await self._select("blobs", (number,))
+        store = str(self.path)
+        return {name: decode_blob(number, name, body, store) for name, body in rows}
 
     async def outputs_of(self, number: int) -> list[OutputRow]:
         """Outputs of one run, in order."""

@@ -5,7 +5,8 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any, TypeAlias
 
-from durable_agents.journal import encode_cell
+from durable_agents.journal import encode_blob, encode_cell
+from durable_agents.serialization import Payload
 from durable_agents.store._port import AcceptedRun, Write
 from durable_agents.store._write_queue import Acceptance, QueuedWrite
 
@@ -29,6 +30,7 @@ class Transaction:
     __slots__ = (
         "_accepted",
         "_accepted_once",
+        "_blobs",
         "_memory",
         "_outputs",
         "_requeued",
@@ -43,6 +45,7 @@ class Transaction:
         self._accepted: list[Row] = []
         self._accepted_once: list[tuple[QueuedWrite, Row]] = []
         self._rows: list[Row] = []
+        self._blobs: list[Row] = []
         self._statuses: list[Row] = []
         self._requeued: list[Row] = []
         self._outputs: list[Row] = []
@@ -70,6 +73,13 @@ class Transaction:
         """Take a row of a run's journal in."""
         self._rows.append((seq, run, body))
         self.size += len(body) + _ROW_BYTES
+
+    def add_blobs(self, run: int, blobs: Mapping[bytes, Payload]) -> None:
+        """Take in what the entries refer to."""
+        for name, payload in blobs.items():
+            body = encode_blob(run, name, payload)
+            self._blobs.append((run, name, body))
+            self.size += len(body) + _ROW_BYTES
 
     def add_effects(self, write: Write, next_position: Callable[[], int]) -> None:
         """Take in what the entries change beside the journal.
@@ -122,6 +132,7 @@ class Transaction:
             if connection.execute(sql["accept_once"], row).rowcount == 0:
                 known[queued] = self._found(connection, row)
         connection.executemany(sql["append"], self._rows)
+        connection.executemany(sql["add_blob"], self._blobs)
         connection.executemany(sql["set_status"], self._statuses)
         for row in self._requeued:
             connection.execute(sql["requeue"], row)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from durable_agents.journal import Entry, MemoryUpdate
+from durable_agents.serialization import Payload
 from durable_agents.store import (
     AcceptedRun,
     NewRun,
@@ -103,6 +104,10 @@ class CrashingStore:
     async def journal(self, number: int) -> list[tuple[int, list[Entry]]]:
         """Rows of a run; see `Store.journal`."""
         return await self._inner.journal(number)
+
+    async def blobs(self, number: int) -> dict[bytes, Payload]:
+        """Large parts of a run's values; see `Store.blobs`."""
+        return await self._inner.blobs(number)
 
     def readmit(self, number: int) -> None:
         """Let writes of a run through again after one had failed; see `Store.readmit`."""

@@ -15,6 +15,7 @@ from durable_agents.errors import (
     NondeterminismError,
     OutsideActionError,
     RunAborted,
+    SerializationError,
     StoreError,
 )
 from durable_agents.events import Event, EventRecord, EventType, OutputEvent, type_name_of
@@ -27,16 +28,17 @@ from durable_agents.journal import (
     DeliveryOrder,
     DurableOptions,
     Entry,
-    MemoryUpdate,
     SentEvent,
     call_id,
     place,
 )
 from durable_agents.memory import MemoryState
+from durable_agents.serialization import Codec
 from durable_agents.worker._current import CURRENT_CALL, Call
 from durable_agents.worker._delivery import Delivery
 from durable_agents.worker._durable_call import DurableCalls
 from durable_agents.worker._lineage import ActionTasks, Branch
+from durable_agents.worker._memories import Memories, snapshot_as_recorded
 from durable_agents.worker._services import UNWINDING_SECONDS, Services
 from durable_agents.worker._sync_action import (
     action_thread_branch,
@@ -44,7 +46,7 @@ from durable_agents.worker._sync_action import (
     run_in_thread,
 )
 
-__all__ = ["ActionRun", "Effects", "Memories", "RunJournal"]
+__all__ = ["ActionRun", "Effects", "RunJournal"]
 
 logger = logging.getLogger("durable_agents")
 
@@ -56,18 +58,12 @@ class RunJournal(Protocol):
 
     run_id: str
     key: str
+    codec: Codec
+    """Bound to the run: what it encodes goes on record as `shared` makes of it."""
 
     def write(self, entries: list[Entry]) -> asyncio.Future[int]:
         """Enqueue entries of the run."""
         ...
-
-
-@dataclass(slots=True)
-class Memories:
-    """What an action may see: short-term memory of the key, sensory memory of the run."""
-
-    short_term: Mapping[str, MemoryUpdate] = field(default_factory=dict[str, MemoryUpdate])
-    sensory: Mapping[str, MemoryUpdate] = field(default_factory=dict[str, MemoryUpdate])
 
 
 @dataclass(slots=True)
@@ -107,6 +103,7 @@ class ActionRun:
         self.trigger = trigger
         self.action = action
         self.services = services
+        self.codec = run.codec
         self.tasks = ActionTasks()
         self.effects = Effects()
         self.parked: str | None = None
@@ -134,7 +131,8 @@ class ActionRun:
     def short_term(self) -> MemoryState:
         """Short-term memory as the action sees it; made when it is first asked for."""
         if self._short_term is None:
-            codec = self.services.codec
+            # Cells outlive the run, so that they may not refer to what goes with it.
+            codec = self.codec.self_contained()
             self._short_term = MemoryState(
                 self._short_term_snapshot, codec, name="short_term", guard=self.check
             )
@@ -144,9 +142,8 @@ class ActionRun:
     def sensory(self) -> MemoryState:
         """Sensory memory as the action sees it; made when it is first asked for."""
         if self._sensory is None:
-            codec = self.services.codec
             self._sensory = MemoryState(
-                self._sensory_snapshot, codec, name="sensory", guard=self.check
+                self._sensory_snapshot, self.codec, name="sensory", guard=self.check
             )
         return self._sensory
 
@@ -307,12 +304,17 @@ class ActionRun:
         """Enqueue an entry; the first one takes the start of the action with it."""
         if self._has_started:
             return self.run.write([entry])
+        try:
+            snapshot = snapshot_as_recorded(self.codec, self._short_term_snapshot)
+        except SerializationError as error:
+            self.taint(error)
+            raise
         self._has_started = True
         started = ActionStarted(
             self.number,
             self._state.event,
             self.action.name,
-            dict(self._short_term_snapshot),
+            snapshot,
             PYTHON,
             self.services.clock.now(),
         )
@@ -339,7 +341,7 @@ class ActionRun:
             at = self.services.clock.now()
             self.effects.outputs.append(SentEvent(event_id, payload, at))
         else:
-            payload = self.services.codec.encode(event, what)
+            payload = self.codec.encode(event, what)
             self.effects.events.append(SentEvent(event_id, payload))
 
     @property

@@ -6,6 +6,7 @@ from hashlib import blake2b
 from typing import Any, NoReturn, Protocol, TypeAlias
 
 from durable_agents.journal import CallIdentity, CallKey, DurableOptions, Entry, place
+from durable_agents.serialization import Codec
 from durable_agents.worker._current import CURRENT_CALL, CallInfo
 from durable_agents.worker._delivery import Delivery
 from durable_agents.worker._lineage import Branch, InBranch
@@ -49,6 +50,8 @@ class Scope(Protocol):
     run_id: str
     number: int
     """Number of the action run, for the journal."""
+    codec: Codec
+    """Bound to the run; see `Codec.shared`."""
 
     def call_id(self, key: CallKey) -> str:
         """What a call of the action is known by within the run, in every life."""

@@ -16,9 +16,10 @@ from durable_agents.errors import RunError, StoreError
 from durable_agents.journal import RunStatus
 from durable_agents.scheduler import MAX_KEPT_PER_KEY, Scheduler
 from durable_agents.store import AcceptedRun, NewRun, RunRow, Write
+from durable_agents.worker._agenda import StoredRun
 from durable_agents.worker._endings import Endings
 from durable_agents.worker._handle import Run
-from durable_agents.worker._run import ActiveRun, Ending, StoredRun
+from durable_agents.worker._run import ActiveRun, Ending
 from durable_agents.worker._services import Services
 from durable_agents.worker._take_over import TakeOver
 

@@ -84,6 +84,8 @@ class DurableCalls:
             identity = identify(fn, args, kwargs, options)
         except (SerializationError, DefinitionError, TypeError) as error:
             return _raise(error)
+        if not self._scope.codec.shows_arguments:
+            identity.preview = "..."
         call = CallInProgress(self._scope, branch, (branch.path, position), identity)
         return self._perform(call)
 
@@ -107,14 +109,14 @@ class DurableCalls:
                     outcome = await self._attempts.run_once(call)
                 else:
                     outcome = await self._attempts.run(call, 0)
-            payload = self._encoded(call, outcome)
-            await self._settle(call, payload, has_failed=isinstance(outcome, Failed))
+            payload, recorded = self._encoded(call, outcome)
+            await self._settle(call, recorded, has_failed=isinstance(outcome, Failed))
         except asyncio.CancelledError:
             self._abandon(call)
             raise
         # What the caller gets live is what a replay would give: exact scalars as they are,
         # everything else decoded anew.
-        codec = self._services.codec
+        codec = self._scope.codec
         if type(outcome) is Failed:
             traceback = outcome.error.__traceback__
             raise codec.decode_failure(payload).with_traceback(traceback)
@@ -124,7 +126,7 @@ class DurableCalls:
         await self._scope.delivery.hand_over(call.key)
         call.branch.time = max(call.branch.time, record.at)
         assert record.payload is not None, "a settled record has a payload"
-        codec = self._services.codec
+        codec = self._scope.codec
         try:
             if record.status is CallStatus.SUCCEEDED:
                 return codec.decode(record.payload)
@@ -179,12 +181,15 @@ class DurableCalls:
             )
         )
 
-    def _encoded(self, call: CallInProgress, outcome: Outcome) -> Payload:
-        codec = self._services.codec
+    def _encoded(self, call: CallInProgress, outcome: Outcome) -> tuple[Payload, Payload]:
+        """The outcome to be decoded here, and as it goes on record."""
+        codec = self._scope.codec
         try:
             if type(outcome) is Failed:
-                return codec.encode_failure(outcome.error, call)
-            return codec.encode(outcome, call)
+                failure = codec.encode_failure(outcome.error, call)
+                return failure, failure
+            payload = codec.encode(outcome, call)
+            return payload, payload if type(payload) is Payload else codec.shared(payload)
         except SerializationError as error:
             # The effect took place and is not on record: nothing may complete on top of it.
             self._scope.taint(error)

@@ -7,21 +7,16 @@ run's completion travels in the same row.
 
 import asyncio
 import logging
-from collections import deque
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, replace
 from typing import Any
 
-from durable_agents.actions import Action
 from durable_agents.agent import AgentPlan
 from durable_agents.errors import CallFailedError, SerializationError, StoreError
-from durable_agents.events import Event, EventRecord, InputEvent, type_name_of
 from durable_agents.journal import (
     ActionCompleted,
     ActionFailed,
-    ActionState,
     Entry,
-    MemoryUpdate,
     RunCancelled,
     RunCompleted,
     RunFailed,
@@ -31,10 +26,12 @@ from durable_agents.journal import (
     SentEvent,
 )
 from durable_agents.memory import apply_updates
-from durable_agents.serialization import Codec, Payload
+from durable_agents.serialization import Blobs, Codec, Payload
 from durable_agents.store import Write
-from durable_agents.worker._action_run import ActionRun, Effects, Memories
+from durable_agents.worker._action_run import ActionRun, Effects
+from durable_agents.worker._agenda import Agenda, StoredRun
 from durable_agents.worker._context import ActionContext
+from durable_agents.worker._memories import Memories, as_recorded, changed
 from durable_agents.worker._services import Services
 
 __all__ = ["ActiveRun", "Ending", "StoredRun"]
@@ -43,20 +40,6 @@ logger = logging.getLogger("durable_agents")
 
 _SHORT = 1000
 """Characters that are kept of the text of an error that is too large to be kept."""
-
-
-@dataclass(frozen=True, slots=True)
-class StoredRun:
-    """A run as the worker finds it: what it needs to start or to go on."""
-
-    number: int
-    run_id: str
-    key: str
-    input: Payload
-    is_event: bool
-    accepted_at: float
-    state: RunState | None
-    """What is on record beyond the acceptance; None where nothing can be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,15 +76,15 @@ class ActiveRun:
         self.number = stored.number
         self.run_id = stored.run_id
         self.key = stored.key
+        self._blobs = Blobs()
+        self.codec = services.codec.for_run(self._blobs)
         self._progress: asyncio.Event | None = None
         self._stored = stored
         self._plan = plan
         self._services = services
         self._spawn = spawn
         self._on_end = on_end
-        self._events: list[EventRecord] = []
-        self._left = deque[tuple[int, Action]]()
-        self._states: dict[tuple[int, str], ActionState] = {}
+        self._agenda = Agenda(stored, plan)
         self._memories = Memories()
         self._outputs: list[SentEvent] = []
         self._action_run: ActionRun | None = None
@@ -152,7 +135,10 @@ class ActiveRun:
 
     def write(self, entries: list[Entry]) -> asyncio.Future[int]:
         """Enqueue entries of the run."""
-        future = self._services.store.append(Write(number=self.number, entries=entries))
+        write = Write(number=self.number, entries=entries)
+        if self._blobs.new:
+            write.blobs = self._blobs.take_new()
+        future = self._services.store.append(write)
         if self._progress is not None:
             future.add_done_callback(self._note_progress)
         return future
@@ -169,66 +155,36 @@ class ActiveRun:
     async def _prepare(self) -> None:
         try:
             short_term = await self._services.store.memory(self._plan.name, self.key)
+            if (state := self._stored.state) is not None and state.actions:
+                await self._read_blobs()
         except StoreError as error:
             self._end(Ending(RunStatus.RUNNING, str(error), error))
             return
         self._memories.short_term = short_term
-        self._begin(self._stored.state)
+        self._begin(state)
+
+    async def _read_blobs(self) -> None:
+        """Take in what the record of an action may refer to."""
+        self._blobs = Blobs(await self._services.store.blobs(self.number))
+        self.codec = self._services.codec.for_run(self._blobs)
 
     def _begin(self, state: RunState | None) -> None:
         try:
-            self._build_queue(state)
+            self._agenda.build(state, self.codec)
         except Exception as error:  # noqa: BLE001 - a condition, an unreadable input
             self._run_task(self._fail(-1, error), "fail")
         else:
+            if state is not None:
+                self._memories.sensory = apply_updates({}, state.sensory)
+                self._cancel_reason = self._cancel_reason or state.cancel_reason
             self._start_next()
-
-    def _build_queue(self, state: RunState | None) -> None:
-        """Line up what is left to do: every action of every event that has not completed."""
-        stored = self._stored
-        self._events.clear()
-        self._left.clear()
-        if state is not None:
-            self._states = state.actions
-            self._cancel_reason = self._cancel_reason or state.cancel_reason
-        value = self._services.codec.decode(stored.input)
-        event: Event = value if stored.is_event else InputEvent(input=value)
-        self._line_up(self._record_of(f"{stored.run_id}/input", event, stored.accepted_at))
-        if state is None:
-            return
-        self._memories.sensory = apply_updates({}, state.sensory)
-        for sent in state.events:
-            event = self._services.codec.decode(sent.event.payload)
-            upstream = (sent.upstream_event, sent.upstream_action)
-            self._line_up(self._record_of(sent.event.event_id, event, sent.at, upstream))
-
-    def _record_of(
-        self, event_id: str, event: Event, at: float, upstream: tuple[int, str] | None = None
-    ) -> EventRecord:
-        return EventRecord(
-            id=event_id,
-            type=type_name_of(event),
-            key=self.key,
-            event=event,
-            upstream_event_id=None if upstream is None else self._events[upstream[0]].id,
-            upstream_action=None if upstream is None else upstream[1],
-            created_at=at,
-        )
-
-    def _line_up(self, record: EventRecord) -> None:
-        number = len(self._events)
-        self._events.append(record)
-        for action in self._plan.actions_for(record.event):
-            state = self._states.get((number, action.name))
-            if state is None or not state.is_completed:
-                self._left.append((number, action))
 
     def _start_next(self) -> None:
         if self._stop_reason is not None:
             self._end(Ending(RunStatus.RUNNING, self._stop_reason))
-        elif self._cancel_reason is not None and not self._has_to_clean_up():
+        elif self._cancel_reason is not None and not self._agenda.begins_with_clean_up:
             self._run_task(self._end_cancelled(None), "cancel")
-        elif self._left:
+        elif self._agenda:
             action_run = self._next_action_run()
             self._action_run = action_run
             self._services.lineage.start(
@@ -240,25 +196,9 @@ class ActiveRun:
         else:
             self._run_task(self._complete(None, Effects()), "complete")
 
-    def _has_to_clean_up(self) -> bool:
-        """Whether the next action was told to stop in an earlier life, and did not get far."""
-        if not self._left:
-            return False
-        number, action = self._left[0]
-        state = self._states.get((number, action.name))
-        return state is not None and state.cancelled_at is not None
-
     def _next_action_run(self) -> ActionRun:
-        number, action = self._left[0]
-        state = self._states.get((number, action.name))
-        if state is None:
-            state = ActionState(self._next_number(), number, action.name)
-            self._states[number, action.name] = state
-        trigger = self._events[number]
+        trigger, state, action = self._agenda.following()
         return ActionRun(self, state, trigger, action, self._memories, self._services)
-
-    def _next_number(self) -> int:
-        return 1 + max((s.number for s in self._states.values()), default=-1)
 
     async def _execute(self, action_run: ActionRun) -> None:
         try:
@@ -293,16 +233,16 @@ class ActiveRun:
         now = self._services.clock.now()
         write = Write(number=self.number, entries=[], outputs=effects.outputs)
         if action_run is not None:
-            self._left.popleft()
             try:
                 self._take_effect(action_run, effects, write, now)
             except Exception as error:  # noqa: BLE001 - a condition raised
                 await self._fail(action_run.number, error)
                 return
+        write.blobs = self._blobs.take_new()
         if self._cancel_reason is not None:
             write.entries.append(RunCancelled(self._cancel_reason, now))
             write.status = RunStatus.CANCELLED
-        elif not self._left:
+        elif not self._agenda:
             write.entries.append(RunCompleted(now))
             write.status = RunStatus.COMPLETED
         try:
@@ -336,24 +276,20 @@ class ActiveRun:
                 action_run.number,
                 event,
                 name,
-                sent,
+                [SentEvent(e.event_id, self.codec.shared(e.payload), e.at) for e in sent],
                 len(effects.outputs),
-                action_run.sensory.updates if wrote else [],
-                action_run.short_term.updates if wrote else [],
+                as_recorded(self.codec, action_run.sensory.updates) if wrote else [],
+                as_recorded(self.codec, action_run.short_term.updates) if wrote else [],
                 now,
             )
         )
-        self._states[event, name].is_completed = True
-        for one in sent:
-            # The next action sees what it would see after a crash: a decoded copy.
-            decoded = self._services.codec.decode(one.payload)
-            self._line_up(self._record_of(one.event_id, decoded, now, (event, name)))
+        self._agenda.complete(sent, self.codec, now)
         if not wrote:
             return
-        self._memories.sensory = _changed(self._memories.sensory, action_run.sensory.changes)
+        self._memories.sensory = changed(self._memories.sensory, action_run.sensory.changes)
         if changes := action_run.short_term.changes:
             write.memory = (self._plan.name, self.key, changes)
-            self._memories.short_term = _changed(self._memories.short_term, changes)
+            self._memories.short_term = changed(self._memories.short_term, changes)
 
     async def _park(self, reason: str) -> None:
         logger.warning("run %s is parked: %s", self.run_id, reason)
@@ -383,6 +319,7 @@ class ActiveRun:
             await action_run.record(failed)
             await self._pause(wait)
             state = RunState.of(await self._services.store.journal(self.number))
+            await self._read_blobs()
         except StoreError as store_error:
             self._end(Ending(RunStatus.RUNNING, str(store_error), store_error))
             return
@@ -448,13 +385,3 @@ class ActiveRun:
 
     def _run_task(self, coroutine: Coroutine[Any, Any, None], what: str) -> None:
         self._spawn(coroutine, name=f"{self.run_id} {what}")
-
-
-def _changed(
-    memory: Mapping[str, MemoryUpdate], changes: Mapping[str, MemoryUpdate | None]
-) -> Mapping[str, MemoryUpdate]:
-    """A memory after an action's writes; the old one stays as its snapshot was."""
-    if not changes:
-        return memory
-    kept = {path: update for path, update in memory.items() if path not in changes}
-    return kept | {path: update for path, update in changes.items() if update is not None}

@@ -18,9 +18,10 @@ from durable_agents.recovery import (
     verdict_on,
 )
 from durable_agents.store import Write
+from durable_agents.worker._agenda import StoredRun
 from durable_agents.worker._endings import Endings
 from durable_agents.worker._places import Places
-from durable_agents.worker._run import ActiveRun, Ending, StoredRun
+from durable_agents.worker._run import ActiveRun, Ending
 from durable_agents.worker._services import Services
 
 __all__ = ["TakeOver"]

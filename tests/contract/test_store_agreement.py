@@ -36,6 +36,7 @@ updates = st.dictionaries(
     paths, st.none() | st.builds(MemoryUpdate, paths, st.just("value"), payloads), max_size=3
 )
 memories = st.none() | st.tuples(agents, keys, updates)
+blobs = st.none() | st.dictionaries(st.binary(max_size=1), payloads, max_size=3)
 writes = st.builds(
     Write,
     number=runs,
@@ -43,6 +44,7 @@ writes = st.builds(
     status=st.none() | st.sampled_from(RunStatus),
     outputs=outputs,
     memory=memories,
+    blobs=blobs,
 )
 bad_writes = st.builds(
     Write,
@@ -50,6 +52,7 @@ bad_writes = st.builds(
     entries=st.just([RunParked("bad", 1.0)]),
     status=st.just(RunStatus.FAILED),
     memory=st.tuples(agents, st.just("\ud800"), st.just({"a": None})),
+    blobs=blobs,
 )
 
 
@@ -160,6 +163,7 @@ class TwoStores(RuleBasedStateMachine):
                 return [entries for _, entries in rows]
 
             self.ask(entries)
+            self.ask(methodcaller("blobs", number))
 
     def teardown(self) -> None:
         async def close(store: Store) -> None:

@@ -213,6 +213,46 @@ async def test_what_a_caller_changes_afterwards_changes_no_record(store: Store) 
     assert ["before"] == await texts(store, accepted.number)
 
 
+async def test_blobs_become_durable_with_the_entries_that_refer_to_them(store: Store) -> None:
+    """They are the run's own, and are there after a restart."""
+    first, second = await accept(store, 2)
+    blobs = {b"one": PAYLOAD, b"": Payload("blob+zlib", b"\x00\xff" * 9)}
+
+    await store.append(write(first.number, blobs=blobs))
+    await store.append(write(first.number, blobs={}))
+    await store.append(write(first.number, blobs={b"later": PAYLOAD}))
+
+    assert {} == await store.blobs(second.number) == await store.blobs(99)
+    assert blobs | {b"later": PAYLOAD} == await store.blobs(first.number)
+    await reopen(store)
+    assert blobs | {b"later": PAYLOAD} == await store.blobs(first.number)
+
+
+async def test_a_blob_that_is_there_stays_as_it_is(store: Store) -> None:
+    """A name stands for one content, however often it is written, and in one run only."""
+    first, second = await accept(store, 2)
+    other = Payload("blob", b"sealed in another way")
+
+    await store.append(write(first.number, blobs={b"one": PAYLOAD}))
+    await store.append(write(first.number, blobs={b"one": other}))
+    await store.append(write(second.number, blobs={b"one": other}))
+
+    assert {b"one": PAYLOAD} == await store.blobs(first.number)
+    assert {b"one": other} == await store.blobs(second.number)
+
+
+async def test_blobs_of_a_write_that_is_refused_are_refused_with_it(store: Store) -> None:
+    """All of a write or nothing."""
+    (accepted,) = await accept(store)
+    bad = unwritable(accepted.number)
+    bad.blobs = {b"one": PAYLOAD}
+
+    with pytest.raises(StoreError):
+        await store.append(bad)
+
+    assert {} == await store.blobs(accepted.number)
+
+
 async def test_cancelling_a_write_takes_nothing_back(store: Store) -> None:
     """What is enqueued becomes durable, whoever still waits."""
     (accepted,) = await accept(store)

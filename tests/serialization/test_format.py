@@ -8,6 +8,7 @@ from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from enum import Enum
 from fractions import Fraction
+from hashlib import blake2b
 from pathlib import PurePosixPath, PureWindowsPath
 from typing import Any
 from uuid import UUID
@@ -18,7 +19,13 @@ import msgspec
 import pydantic
 import pytest
 
-from durable_agents.serialization import Codec, Payload, canonical_bytes, recorded_traceback
+from durable_agents.serialization import (
+    Blobs,
+    Codec,
+    Payload,
+    canonical_bytes,
+    recorded_traceback,
+)
 
 
 class Color(Enum):
@@ -160,6 +167,64 @@ def test_the_form_of_a_failure_stays_as_it_is() -> None:
             "members": {"errno": 2, "strerror": "no", "filename": "f"},
         },
     ]
+
+
+def test_the_form_of_a_shared_value_stays_as_it_is() -> None:
+    """A part, a list, a longer one, and what refers to them."""
+    blobs = Blobs()
+    codec = Codec(share_above=64, secret=None).for_run(blobs)
+    first = [{"text": "a" * 300}, "b" * 40, "c" * 40]
+    second = [*first, "d" * 60]
+
+    payloads = [codec.shared(codec.encode(value, "w")) for value in (first, {"list": second})]
+
+    encode, ext = msgspec.msgpack.encode, msgspec.msgpack.Ext
+    part = encode("a" * 300)
+    part_name = blake2b(part, digest_size=24, person=b"blob").digest()
+    element = {"text": ext(1, part_name)}
+    short_step = encode([element, "b" * 40, "c" * 40])
+    long_step = encode([element, "b" * 40, "c" * 40, "d" * 60])
+    names = [
+        blake2b(step, digest_size=24, person=b"chain").digest()
+        for step in (short_step, long_step)
+    ]
+    assert blobs.take_new() == {
+        part_name: Payload("blob", part),
+        names[0]: Payload("chain", encode([b"", 0, [short_step]])),
+        names[1]: Payload("chain", encode([b"", 0, [long_step]])),
+    }
+    assert payloads == [
+        Payload("plain+shared", encode(ext(2, names[0]))),
+        Payload("plain+shared", encode({"list": ext(2, names[1])})),
+    ]
+
+
+def test_the_form_of_a_list_that_grew_stays_as_it_is() -> None:
+    """Where the earlier one is found, how many of its steps count, and the new ones."""
+    blobs = Blobs()
+    codec = Codec(share_above=400, secret=b"secret").for_run(blobs)
+    step, new = (msgspec.msgpack.encode([letter * 300]) for letter in "ab")
+
+    payloads = [
+        codec.shared(codec.encode(list(t), "w"))
+        for t in (["a" * 300] * 2, ["a" * 300, "b" * 300])
+    ]
+
+    key = blake2b(b"durable_agents content\0secret").digest()
+
+    def state(before: bytes, after: bytes) -> bytes:
+        return blake2b(before + after, digest_size=24, person=b"chain", key=key).digest()
+
+    first = state(state(b"", step), step)
+    second = state(state(b"", step), new)
+    found = blobs.take_new()
+    assert [first, second] == list(found)
+    contents = [(b.encoding, msgspec.msgpack.decode(b.data[32:])) for b in found.values()]
+    assert [
+        ("chain+hmac", [b"", 0, [step, step]]),
+        ("chain+hmac", [first, 1, [new]]),
+    ] == contents
+    assert ["plain+shared+hmac"] * 2 == [payload.encoding for payload in payloads]
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,10 @@ def made(path: Path) -> None:
             await store.append(write(run.number, name, f"output of {name}"))
         update = {"path": MemoryUpdate("path", "value", PAYLOAD)}
         entries = write(1, "x").entries
-        await store.append(Write(number=1, entries=entries, memory=("shop", "k", update)))
+        memory = ("shop", "k", update)
+        await store.append(
+            Write(number=1, entries=entries, memory=memory, blobs={b"name": PAYLOAD})
+        )
         await store.close()
 
     asyncio.run(make())
@@ -82,8 +85,13 @@ CUT = "CAST(substr(body, 1, length(body) - 1) AS BLOB)"
             lambda store: store.memory("shop", "k"),
             "a memory value",
         ),
+        (
+            "UPDATE blobs SET body = {}",
+            lambda store: store.blobs(1),
+            "blob 6e616d65 of run number 1",
+        ),
     ],
-    ids=["journal", "outputs of a run", "outputs", "memory"],
+    ids=["journal", "outputs of a run", "outputs", "memory", "blobs"],
 )
 def test_a_damaged_value_is_named_when_it_is_read(
     path: Path, damage: str, statement: str, question: Read, named: str
@@ -112,6 +120,24 @@ def test_a_row_that_was_moved_to_another_run_is_noticed(path: Path) -> None:
 
     with pytest.raises(StoreDamagedError, match="an entry of run number 2 fails its checksum"):
         read(path, lambda store: store.journal(2))
+
+
+@pytest.mark.parametrize(
+    ("moved", "number", "named"),
+    [
+        ("run = 2", 2, "blob 6e616d65 of run number 2"),
+        ("hash = x'00'", 1, "blob 00 of run number 1"),
+    ],
+)
+def test_a_blob_that_was_moved_is_noticed(
+    path: Path, moved: str, number: int, named: str
+) -> None:
+    """To another run, or to another name."""
+    made(path)
+    change(path, f"UPDATE blobs SET {moved}")  # noqa: S608 -- constants
+
+    with pytest.raises(StoreDamagedError, match=f"{named} fails its checksum"):
+        read(path, lambda store: store.blobs(number))
 
 
 def test_runs_that_are_whole_are_read_beside_a_damaged_one(path: Path) -> None:

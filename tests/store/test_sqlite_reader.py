@@ -17,7 +17,7 @@ from durable_agents import (
 )
 from durable_agents.journal import RunStatus
 from durable_agents.store import SqliteReader, Write
-from tests.store._kit import new, write
+from tests.store._kit import PAYLOAD, new, write
 
 
 async def test_a_reader_sees_what_the_owner_has_committed(
@@ -27,11 +27,14 @@ async def test_a_reader_sees_what_the_owner_has_committed(
     async with SqliteReader(path) as reader:
         made = await store.accept(new("a"))
         unnamed = await store.accept(new())
-        await store.append(write(made.number, "why", "one", "two"))
+        written = write(made.number, "why", "one", "two")
+        written.blobs = {b"hash": PAYLOAD}
+        await store.append(written)
 
         assert await store.find("a") == await reader.find("a")
         assert await store.find(unnamed.run_id) == await reader.find(unnamed.run_id)
         assert await store.journal(made.number) == await reader.journal(made.number)
+        assert await store.blobs(made.number) == await reader.blobs(made.number)
         assert await store.outputs_of(made.number) == await reader.outputs_of(made.number)
         assert await store.outputs(after=1, limit=9) == await reader.outputs(after=1, limit=9)
         assert await store.runs(after=0, limit=9) == await reader.runs(after=0, limit=9)

@@ -26,6 +26,9 @@ ON CONFLICT (agent, key, path) DO UPDATE SET body = excluded.body;
 -- delete_memory: one path of a key's memory
 DELETE FROM memory WHERE agent = ? AND key = ? AND path = ?;
 
+-- add_blob: a large part of a run's values; no row where the run has it already
+INSERT INTO blobs (run, hash, body) VALUES (?, ?, ?) ON CONFLICT (run, hash) DO NOTHING;
+
 -- set_meta: a fact about the store
 INSERT INTO meta (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value;
 
@@ -52,6 +55,9 @@ SELECT accepted FROM runs WHERE run = ?;
 
 -- journal: the other rows of a run, in order
 SELECT seq, body FROM journal WHERE run = ? ORDER BY seq;
+
+-- blobs: large parts of a run's values
+SELECT hash, body FROM blobs WHERE run = ?;
 
 -- run_by_number: one run
 SELECT run, id, agent, key, status, turn FROM runs WHERE run = ?;
@@ -108,6 +114,9 @@ DELETE FROM runs WHERE run = ?;
 
 -- prune_journal: the same
 DELETE FROM journal WHERE run = ?;
+
+-- prune_blobs: the same
+DELETE FROM blobs WHERE run = ?;
 
 -- prune_outputs: the same
 DELETE FROM outputs WHERE run = ?;

@@ -1,0 +1,128 @@
+"""What a run has to do: each action of each event that has not completed, in order."""
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from durable_agents.actions import Action
+from durable_agents.agent import AgentPlan
+from durable_agents.events import Event, EventRecord, InputEvent, type_name_of
+from durable_agents.journal import ActionState, RunState, SentEvent
+from durable_agents.serialization import Codec, Payload
+
+__all__ = ["Agenda", "StoredRun"]
+
+
+@dataclass(frozen=True, slots=True)
+class StoredRun:
+    """A run as the worker finds it: what it needs to start or to go on."""
+
+    number: int
+    run_id: str
+    key: str
+    input: Payload
+    is_event: bool
+    accepted_at: float
+    state: RunState | None
+    """What is on record beyond the acceptance; None where nothing can be."""
+
+
+class Agenda:
+    """Events of a run and the actions that they fire: one at a time, in the order sent.
+
+    Args:
+        stored: The run as it was found.
+        plan: The agent's plan.
+    """
+
+    __slots__ = ("_events", "_left", "_plan", "_states", "_stored")
+
+    def __init__(self, stored: StoredRun, plan: AgentPlan) -> None:
+        self._stored = stored
+        self._plan = plan
+        self._events: list[EventRecord] = []
+        self._left = deque[tuple[int, Action]]()
+        self._states: dict[tuple[int, str], ActionState] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._left)
+
+    @property
+    def begins_with_clean_up(self) -> bool:
+        """Whether the next action was told to stop in an earlier life, and did not get far."""
+        if not self._left:
+            return False
+        number, action = self._left[0]
+        state = self._states.get((number, action.name))
+        return state is not None and state.cancelled_at is not None
+
+    def build(self, state: RunState | None, codec: Codec) -> None:
+        """Line everything up, from the input on.
+
+        Args:
+            state: What is on record beyond the acceptance; None: nothing.
+            codec: The run's.
+
+        Raises:
+            DecodeError: The input or an event cannot be read.
+            Exception: What a condition raised.
+        """
+        stored = self._stored
+        self._events.clear()
+        self._left.clear()
+        if state is not None:
+            self._states = state.actions
+        value = codec.decode(stored.input)
+        event: Event = value if stored.is_event else InputEvent(input=value)
+        self._line_up(f"{stored.run_id}/input", event, stored.accepted_at, None)
+        if state is None:
+            return
+        for sent in state.events:
+            event = codec.decode(sent.event.payload)
+            upstream = (sent.upstream_event, sent.upstream_action)
+            self._line_up(sent.event.event_id, event, sent.at, upstream)
+
+    def following(self) -> tuple[EventRecord, ActionState, Action]:
+        """The next action, what fires it, and what its earlier starts left."""
+        number, action = self._left[0]
+        state = self._states.get((number, action.name))
+        if state is None:
+            state = ActionState(self._next_number(), number, action.name)
+            self._states[number, action.name] = state
+        return self._events[number], state, action
+
+    def complete(self, sent: Sequence[SentEvent], codec: Codec, now: float) -> None:
+        """The next action has completed: what it sent is lined up.
+
+        Raises:
+            Exception: What a condition raised.
+        """
+        number, action = self._left.popleft()
+        self._states[number, action.name].is_completed = True
+        for one in sent:
+            # The next action sees what it would see after a crash: a decoded copy.
+            event = codec.decode(one.payload)
+            self._line_up(one.event_id, event, now, (number, action.name))
+
+    def _line_up(
+        self, event_id: str, event: Event, at: float, upstream: tuple[int, str] | None
+    ) -> None:
+        number = len(self._events)
+        self._events.append(
+            EventRecord(
+                id=event_id,
+                type=type_name_of(event),
+                key=self._stored.key,
+                event=event,
+                upstream_event_id=None if upstream is None else self._events[upstream[0]].id,
+                upstream_action=None if upstream is None else upstream[1],
+                created_at=at,
+            )
+        )
+        for action in self._plan.actions_for(event):
+            state = self._states.get((number, action.name))
+            if state is None or not state.is_completed:
+                self._left.append((number, action))
+
+    def _next_number(self) -> int:
+        return 1 + max((s.number for s in self._states.values()), default=-1)
