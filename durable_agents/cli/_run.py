@@ -70,6 +70,16 @@ def add_run(commands: Any) -> None:  # noqa: ANN401 - argparse keeps the type to
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    _add_files(parser)
+    _add_settings(parser)
+    parser.add_argument(
+        "--json", action="store_true", help="write the report as one JSON object, for programs"
+    )
+    parser.add_argument("--quiet", action="store_true", help="show no progress")
+    parser.set_defaults(run=_run)
+
+
+def _add_files(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add(
         "agent",
@@ -92,6 +102,10 @@ def add_run(commands: Any) -> None:  # noqa: ANN401 - argparse keeps the type to
         help="where outputs are written as JSON lines (default: they stay in the store)",
     )
     add("--id", metavar="FIELD", help="field whose value is the run id, distinct in the store")
+
+
+def _add_settings(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
     add(
         "--concurrency",
         type=positive,
@@ -120,9 +134,6 @@ def add_run(commands: Any) -> None:  # noqa: ANN401 - argparse keeps the type to
         metavar="SECONDS",
         help="what calls under way get to finish when interrupted (default: %(default)g)",
     )
-    add("--json", action="store_true", help="write the report as one JSON object, for programs")
-    add("--quiet", action="store_true", help="show no progress")
-    parser.set_defaults(run=_run)
 
 
 @dataclass(frozen=True, slots=True)
