@@ -2,9 +2,13 @@
 
 import asyncio
 import time
+from contextlib import suppress
+from pathlib import Path
 from typing import Protocol
 
 __all__ = ["Clock", "SystemClock"]
+
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
 class Clock(Protocol):
@@ -15,7 +19,17 @@ class Clock(Protocol):
         ...
 
     def monotonic(self) -> float:
-        """Seconds since some fixed moment; never goes backwards."""
+        """Seconds since some fixed moment; never goes backwards.
+
+        All processes of a machine count from the same moment, until the machine restarts.
+        """
+        ...
+
+    def boot_id(self) -> str:
+        """Which start of the machine `monotonic` counts from: another one, another id.
+
+        Reads a file: not for the event loop's thread.
+        """
         ...
 
     async def sleep(self, seconds: float) -> None:
@@ -31,8 +45,16 @@ class SystemClock:
         return time.time()
 
     def monotonic(self) -> float:
-        """Seconds of a clock that never goes backwards."""
+        """Seconds of the machine's clock that never goes backwards."""
         return time.monotonic()
+
+    def boot_id(self) -> str:
+        """The kernel's id of this start; empty where it gives none."""
+        # Without an id a restart is not noticed by it; locks held by the dead are free then,
+        # which says the same (`store/_worker_lock.py`).
+        with suppress(OSError):
+            return _BOOT_ID.read_text(encoding="ascii").strip()
+        return ""
 
     async def sleep(self, seconds: float) -> None:
         """Wait `seconds` on the running event loop."""

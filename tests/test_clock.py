@@ -21,3 +21,8 @@ def test_monotonic_time_never_goes_backwards() -> None:
 async def test_no_time_is_slept_at_once() -> None:
     """The shortest wait that there is."""
     await SystemClock().sleep(0)
+
+
+def test_the_machine_has_been_started_once() -> None:
+    """Every process gets the same id, until it restarts."""
+    assert SystemClock().boot_id() == SystemClock().boot_id()

@@ -22,6 +22,7 @@ Rule 1: nothing of a payload is decoded before its layers were checked. Rule 2: 
 
 from collections.abc import Callable
 from copy import copy
+from itertools import chain
 from typing import Any, ClassVar, Literal, Self, TypeAlias
 
 import msgspec
@@ -143,11 +144,25 @@ class Codec(Sealing):
         bound._bare_bytes = min(self._bare_bytes, bound._cut_above)  # noqa: SLF001
         return bound
 
+    def __copy__(self) -> Self:
+        # One for each run, so it has to be quicker than the general way.
+        bound = object.__new__(type(self))
+        for name in _slots_of(type(self)):
+            setattr(bound, name, getattr(self, name))
+        if extra := getattr(self, "__dict__", None):  # a subclass's own
+            bound.__dict__.update(extra)
+        return bound
+
     def self_contained(self) -> Self:
         """The same codec, which shares nothing more: what it encodes can outlive the run."""
         free = copy(self)
         free._cut_above = self._max_bytes  # noqa: SLF001 - our own copy
         return free
+
+    @property
+    def trusts_pickles(self) -> bool:
+        """Whether a pickle is read whoever wrote it."""
+        return self._pickle == "allow" and self._secret is None
 
     def passes_through(self, value: Any) -> bool:
         """Whether a value is its own replay, so that it need not be decoded to equal it."""
@@ -353,3 +368,15 @@ def _encoded(value: Any, *, may_pickle: bool) -> tuple[str, bytes]:
         if refused.is_final or not may_pickle:
             raise
     return "pickle", pickled(value)
+
+
+_SLOTS: dict[type[Any], tuple[str, ...]] = {}
+
+
+def _slots_of(cls: type[Any]) -> tuple[str, ...]:
+    slots = _SLOTS.get(cls)
+    if slots is None:
+        names = chain.from_iterable(c.__dict__.get("__slots__", ()) for c in cls.__mro__)
+        slots = tuple(name for name in names if name not in {"__dict__", "__weakref__"})
+        _SLOTS[cls] = slots
+    return slots

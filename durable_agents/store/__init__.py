@@ -1,5 +1,6 @@
 """Where facts are kept: the port that the worker speaks to, and the stores behind it."""
 
+from durable_agents.store._claims import Beat, Claimant, ClaimedRun, Claims, Pulse
 from durable_agents.store._in_memory import InMemoryStore
 from durable_agents.store._port import (
     AcceptedRun,
@@ -16,9 +17,14 @@ from durable_agents.store._sqlite_reader import SqliteReader
 
 __all__ = [
     "AcceptedRun",
+    "Beat",
+    "Claimant",
+    "ClaimedRun",
+    "Claims",
     "InMemoryStore",
     "NewRun",
     "OutputRow",
+    "Pulse",
     "Retention",
     "RunRow",
     "SqliteReader",

@@ -9,7 +9,7 @@ The writer awaits nothing but the commit, so no circle of waiting can form.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Generic, TypeVar
 
 from durable_agents.errors import StoreError, StoreUnavailableError
@@ -49,11 +49,16 @@ class GroupCommit(Generic[W]):
         name: Name of the store, for errors.
         commit: Makes a batch durable, all or nothing, and sets each result. Raises
             `BadWriteError` where the data of a write is at fault, `StoreError` where the store
-            is; in both cases nothing of the batch is durable.
+            is; in both cases nothing of the batch is durable. Returns the writes that were left
+            out, each with its error; None: all are durable.
     """
 
     def __init__(
-        self, name: str, commit: Callable[[Sequence[Queued[W]]], Awaitable[None]]
+        self,
+        name: str,
+        commit: Callable[
+            [Sequence[Queued[W]]], Awaitable[Mapping[Queued[W], StoreError] | None]
+        ],
     ) -> None:
         self._name = name
         self._commit = commit
@@ -133,7 +138,7 @@ class GroupCommit(Generic[W]):
         if not batch:
             return
         try:
-            await self._commit(batch)
+            refused = await self._commit(batch)
         except BadWriteError as error:
             await self._split(batch, error)
         except StoreError as error:
@@ -143,6 +148,8 @@ class GroupCommit(Generic[W]):
             failure.__cause__ = error
             self._fail_all(batch, failure)
         else:
+            for queued, refusal in (refused or {}).items():
+                self._fail(queued, refusal)
             for queued in batch:
                 # A waiter that was cancelled in the meantime takes nothing back.
                 if not queued.future.done():

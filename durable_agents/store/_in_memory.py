@@ -125,6 +125,11 @@ class InMemoryStore:
         """Whether any short-term memory is kept."""
         return bool(self._memory)
 
+    @property
+    def claims(self) -> None:
+        """One worker has all runs."""
+        return
+
     async def memory(self, agent: str, key: str) -> Mapping[str, MemoryUpdate]:
         """Short-term memory of a key."""
         return dict(self._memory.get((agent, key), {}))

@@ -14,6 +14,7 @@ import msgspec
 
 from durable_agents.journal import Entry, MemoryUpdate, RunStatus, SentEvent
 from durable_agents.serialization import Payload
+from durable_agents.store._claims import Claims
 
 __all__ = [
     "AcceptedRun",
@@ -35,6 +36,8 @@ class StoreFacts:
     """Random name of the store, part of the ids of its runs."""
     was_closed: bool
     """Whether the last owner closed it, rather than died."""
+    is_private: bool = True
+    """Whether nobody but its owner can read or write it: pickles in it are as safe as that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +66,8 @@ class AcceptedRun:
     key: str
     is_new: bool
     """False where a run with this id was there already."""
+    is_claimed: bool = True
+    """Whether this worker runs it now; in a shared store another one may, now or later."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +141,10 @@ class Write(msgspec.Struct, kw_only=True):
 
 
 class Store(Protocol):
-    """Keeps the journals of runs. One worker opens it, writes to it and closes it."""
+    """Keeps the journals of runs. One worker opens it, writes to it and closes it.
+
+    What several workers share is one store for each of them: see `claims`.
+    """
 
     @property
     def control_path(self) -> Path | None:
@@ -182,7 +190,7 @@ class Store(Protocol):
         is `batch_of` that number. Cancelling the future takes nothing back.
 
         The future fails with StoreError; from then on every write for this run fails, until
-        `readmit` is called.
+        `readmit` is called. It is a StoreConflictError where another worker has the run.
         """
         ...
 
@@ -226,6 +234,11 @@ class Store(Protocol):
     @property
     def holds_memory(self) -> bool:
         """Whether any short-term memory may be kept; False saves its look-up."""
+        ...
+
+    @property
+    def claims(self) -> Claims | None:
+        """Which of its runs this worker runs; None: all of them, it shares with nobody."""
         ...
 
     async def memory(self, agent: str, key: str) -> Mapping[str, MemoryUpdate]:

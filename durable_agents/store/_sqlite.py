@@ -16,17 +16,16 @@ anything. See https://www.sqlite.org/wal.html and https://www.sqlite.org/atomicc
 """
 
 import asyncio
+import logging
 import os
 import sqlite3
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, TypeVar, cast
+from typing import Any, Literal, TypeVar
 
-from durable_agents.errors import StoreDamagedError, StoreError, StoreUnavailableError
+from durable_agents.errors import StoreUnavailableError
 from durable_agents.journal import (
-    BATCH_BITS,
     Entry,
     MemoryUpdate,
     decode_blob,
@@ -34,9 +33,11 @@ from durable_agents.journal import (
     decode_row,
 )
 from durable_agents.serialization import Payload
+from durable_agents.store._claims import Claims
 from durable_agents.store._closing import close_each
-from durable_agents.store._connecting import Connection, connected, in_thread
-from durable_agents.store._group_commit import BadWriteError
+from durable_agents.store._committer import Committer
+from durable_agents.store._file_lock import FileLock, SharedLock, owner_text
+from durable_agents.store._membership import Membership, SharedQueue
 from durable_agents.store._port import (
     AcceptedRun,
     NewRun,
@@ -49,36 +50,28 @@ from durable_agents.store._port import (
 from durable_agents.store._retention import prune_some
 from durable_agents.store._rows import Row, as_outputs, as_runs
 from durable_agents.store._sqlite_file import (
-    FileLock,
     as_store_error,
     connect,
     connect_reader,
+    connect_shared,
+    is_free_of_wal_reset_bug,
+    is_private,
     make_file,
-    owner_text,
+    read_meta,
 )
-from durable_agents.store._transaction import Known, Transaction
-from durable_agents.store._write_queue import NOT_OPEN, Acceptance, QueuedWrite, WriteQueue
+from durable_agents.store._thread import Connection, connected, in_thread
+from durable_agents.store._write_queue import NOT_OPEN, WriteQueue
 from durable_agents.store.sql import load_queries
 
 __all__ = ["SqliteStore"]
 
-T = TypeVar("T")
-_DATA_ERRORS = (
-    sqlite3.DataError,
-    sqlite3.IntegrityError,
-    sqlite3.InterfaceError,
-    sqlite3.ProgrammingError,
-    OverflowError,
-    UnicodeError,
-)
-"""What the driver raises where a value cannot be written, rather than the disk."""
+logger = logging.getLogger("durable_agents")
 
-_CHECKPOINT_BYTES = 4 * 2**20
-"""Written to the WAL between two checkpoints, about; it stays at a small multiple of it."""
+T = TypeVar("T")
 
 
 class SqliteStore:
-    """Keeps everything in one SQLite file, owned by one worker at a time.
+    """Keeps everything in one SQLite file, owned by one worker at a time, or shared by several.
 
     A lock beside the file (`<path>.lock`) says who owns it; it goes with the process, so that
     the next worker takes over at once after a crash.
@@ -87,6 +80,8 @@ class SqliteStore:
         path: The file; made where it is missing, with mode 0600. Its folder must exist.
         synchronous: `"full"` (default) survives power loss: every commit is synced. `"normal"`
             survives the death of the process, but a power cut may lose the last moments.
+        shared: Whether other workers on this machine, each with a store of its own that is
+            shared, may open the file as well. Slower; see `journal_mode`.
         is_visit: Leave on record how the last owner ended: for who runs nothing.
     """
 
@@ -95,6 +90,7 @@ class SqliteStore:
         path: str | os.PathLike[str],
         *,
         synchronous: Literal["full", "normal"] = "full",
+        shared: bool = False,
         is_visit: bool = False,
     ) -> None:
         if synchronous not in {"full", "normal"}:
@@ -102,25 +98,51 @@ class SqliteStore:
             raise ValueError(msg)
         self.path: Path = Path(path)
         self.synchronous: Literal["full", "normal"] = synchronous
+        self.shared: bool = shared
         self._is_visit = is_visit
-        self._lock = FileLock(self.path)
+        self._resolved: Path | None = None
+        self._lock = SharedLock(self.path) if shared else FileLock(self.path)
         self._queue: WriteQueue | None = None
-        self._committer: _Committer | None = None
+        self._committer: Committer | None = None
         self._reader: Connection | None = None
+        self._membership: Membership | None = None
+        self._owner = ""
         self._sql: dict[str, str] = {}
 
     def __repr__(self) -> str:
-        return f"SqliteStore({str(self.path)!r}, synchronous={self.synchronous!r})"
+        shared = ", shared=True" if self.shared else ""
+        return f"SqliteStore({str(self.path)!r}, synchronous={self.synchronous!r}{shared})"
 
     @property
-    def control_path(self) -> Path:
-        """The socket beside the file itself, so that a link to it leads to the same one."""
-        return self._lock.beside(".sock")
+    def journal_mode(self) -> Literal["wal", "truncate"]:
+        """How SQLite keeps commits atomic.
+
+        `"wal"`; in a shared file `"truncate"`, slower and as safe, where the SQLite library has
+        a bug that damages files which several connections write in WAL mode.
+        """
+        is_safe = not self.shared or is_free_of_wal_reset_bug(sqlite3.sqlite_version_info)
+        return "wal" if is_safe else "truncate"
+
+    @property
+    def control_path(self) -> Path | None:
+        """The socket beside the file itself, so that a link to it leads to the same one.
+
+        None for a shared file: it has no single owner to listen.
+        """
+        if self.shared:
+            return None
+        return Path(f"{self._resolved or self.path.resolve()}.sock")
+
+    @property
+    def claims(self) -> Claims | None:
+        """Which of its runs this worker runs; None where the file is not shared."""
+        return self._membership
 
     async def open(self, owner: str) -> StoreFacts:
         """Take the file for one worker; see `Store.open`."""
         text = owner_text(owner)
         await in_thread(lambda: self._lock.take(text), undo=lambda _: self._lock.release())
+        self._owner = text
         try:
             return await self._open()
         except sqlite3.Error as error:
@@ -132,22 +154,53 @@ class SqliteStore:
 
     async def _open(self) -> StoreFacts:
         self._sql = await asyncio.to_thread(load_queries)
-        await asyncio.to_thread(make_file, self.path)
-        self._committer = committer = _Committer(self.path, self.synchronous, self._sql)
+        private = await asyncio.to_thread(self._make_file)
+        self._committer = committer = Committer(self.path, self._connect, self._sql)
         await committer.connect()
+        self._reader = await connected(lambda: connect_reader(self.path))
+        if isinstance(self._lock, SharedLock):
+            return await self._join(committer, self._lock, private=private)
         meta, numbers = await committer.execute(self._read_facts)
         committer.start_at(*numbers[1:])
-        self._reader = await connected(lambda: connect_reader(self.path))
         self._queue = WriteQueue(str(self.path), meta["token"], numbers[0], committer.commit)
-        return StoreFacts(meta["token"], meta["was_closed"] == "1")
+        return StoreFacts(meta["token"], meta["was_closed"] == "1", private)
+
+    async def _join(
+        self, committer: Committer, lock: SharedLock, *, private: bool
+    ) -> StoreFacts:
+        membership = Membership(self.path, lock, self._sql, committer.ask)
+        membership.owner = self._owner
+        token, numbers = await committer.execute(membership.join)
+        committer.start_at(*numbers[1:])
+        queue = SharedQueue(str(self.path), token, 0, committer.commit)
+        committer.share(membership, queue)
+        membership.serve(queue)
+        self._queue, self._membership = queue, membership
+        await asyncio.to_thread(lock.settle)
+        _say_how_it_is_shared(self)
+        return StoreFacts(token, was_closed=True, is_private=private)
+
+    def _make_file(self) -> bool:
+        self._resolved = self.path.resolve()
+        # Whoever joins finds the file made, and may not touch it: see `make_file`.
+        if not isinstance(self._lock, SharedLock) or self._lock.is_first:
+            make_file(self.path)
+        return is_private(self.path)
+
+    def _connect(self) -> sqlite3.Connection:
+        if self.shared:
+            return connect_shared(self.path, self.synchronous, self.journal_mode)
+        return connect(self.path, self.synchronous)
 
     def _read_facts(self, connection: sqlite3.Connection) -> tuple[dict[str, str], Row]:
-        meta: dict[str, str] = dict(connection.execute(self._sql["meta"]).fetchall())
-        if not meta.keys() >= {"token", "was_closed"}:
-            problem = "its name is missing: restore the file from a backup"
-            raise StoreDamagedError(str(self.path), problem)
-        if not self._is_visit:
-            connection.execute(self._sql["set_meta"], ("was_closed", "0"))
+        meta = read_meta(connection, self._sql, self.path)
+        if connection.execute(self._sql["has_claims"]).fetchone()[0]:
+            # Those who shared the file are dead, or they would have left.
+            meta["was_closed"] = "0"
+            connection.execute(self._sql["disown"])
+            connection.execute(self._sql["dismiss"])
+        was_closed = meta["was_closed"] if self._is_visit else "0"
+        connection.execute(self._sql["set_meta"], ("was_closed", was_closed))
         return meta, connection.execute(self._sql["last_numbers"]).fetchone()
 
     async def close(self) -> None:
@@ -170,6 +223,7 @@ class SqliteStore:
         queue, self._queue = self._queue, None
         reader, self._reader = self._reader, None
         committer, self._committer = self._committer, None
+        self._membership = None
         closers: list[Callable[[], Awaitable[None]]] = []
         if queue is not None:
             closers.append(queue.close)
@@ -178,10 +232,8 @@ class SqliteStore:
         if committer is not None:
             is_good = queue is not None and not self._is_visit
             closers.append(partial(committer.close, mark=is_good))
-        try:
-            await close_each(closers)
-        finally:
-            self._lock.release()
+        closers.append(partial(asyncio.to_thread, self._lock.release))
+        await close_each(closers)
 
     def accept(self, run: NewRun) -> asyncio.Future[AcceptedRun]:
         """Take an input in; see `Store.accept`."""
@@ -274,10 +326,7 @@ class SqliteStore:
         """Change the file between two commits."""
         if self._committer is None:
             raise StoreUnavailableError(str(self.path), NOT_OPEN)
-        try:
-            return await self._committer.execute(function)
-        except sqlite3.Error as error:
-            raise as_store_error(error, self.path) from error
+        return await self._committer.ask(function)
 
     @property
     def _opened(self) -> WriteQueue:
@@ -305,121 +354,14 @@ class SqliteStore:
         return as_outputs(rows, self._opened.ids, str(self.path))
 
 
-class _Committer:
-    """The writing connection and the numbers that it gives out."""
-
-    def __init__(self, path: Path, synchronous: str, sql: dict[str, str]) -> None:
-        self._path = path
-        self._synchronous = synchronous
-        self._sql = sql
-        self._connection: Connection | None = None
-        self._batch = 0
-        self._position = 0
-        self._bytes_since_checkpoint = 0
-        self.holds_memory = True
-
-    async def connect(self) -> None:
-        """Open the file, checked and migrated."""
-        self._connection = await connected(lambda: connect(self._path, self._synchronous))
-
-    def start_at(self, last_seq: int, last_position: int, holds_memory: int) -> None:
-        """Go on with numbering where the file ends."""
-        self._batch = last_seq >> BATCH_BITS
-        self._position = last_position
-        self.holds_memory = bool(holds_memory)
-
-    async def execute(self, function: Callable[[sqlite3.Connection], T]) -> T:
-        """Run a function over the raw connection, in its thread: one hop, however much it does.
-
-        aiosqlite offers a hop per statement; a transaction made of them costs three times as
-        much. Its own methods are built on this one.
-        """
-        connection = self._connection
-        assert connection is not None, "who executes has connected"
-        run = cast("Callable[..., Awaitable[T]]", connection._execute)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
-        return await run(function, connection._conn)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
-
-    async def commit(self, batch: Sequence[QueuedWrite]) -> None:
-        """Make a batch durable, all or nothing; see `GroupCommit`."""
-        position = self._position
-        try:
-            transaction = self._prepare(batch)
-            known = await self._run(transaction)
-        except _DATA_ERRORS as error:
-            self._position = position  # nothing of it is in the file
-            raise BadWriteError(str(error)) from error
-        for queued, found in known.items():
-            queued.result = found
-        self.holds_memory = self.holds_memory or transaction.changes_memory
-        self._bytes_since_checkpoint += transaction.size
-        if self._bytes_since_checkpoint > _CHECKPOINT_BYTES:
-            await self._checkpoint()
-
-    def _prepare(self, batch: Sequence[QueuedWrite]) -> Transaction:
-        self._batch += 1
-        transaction = Transaction(self._sql)
-        seq = self._batch << BATCH_BITS
-        for queued in batch:
-            write = queued.write
-            if isinstance(write, Acceptance):
-                transaction.accept(queued, write)
-            else:
-                seq += 1
-                queued.result = seq
-                transaction.append(seq, queued.number, queued.body)
-                if write.blobs is not None:
-                    transaction.add_blobs(queued.number, write.blobs)
-                if (
-                    write.status is not None
-                    or write.outputs
-                    or write.memory is not None
-                    or write.requeues
-                ):
-                    transaction.add_effects(write, self._next_position)
-        return transaction
-
-    def _next_position(self) -> int:
-        self._position += 1
-        return self._position
-
-    async def _run(self, transaction: Transaction) -> Known:
-        if self._connection is None:
-            await self.connect()  # it could not be opened anew after an error
-        try:
-            return await self.execute(transaction.run)
-        except _DATA_ERRORS:
-            raise
-        except sqlite3.Error as error:
-            known = await self._recall(transaction)
-            if known is None:
-                raise as_store_error(error, self._path) from error
-            return known
-
-    async def _recall(self, transaction: Transaction) -> Known | None:
-        """Open the file anew and look: after an error of the disk nobody knows otherwise."""
-        with suppress(sqlite3.Error):
-            await self._close_connection()
-        try:
-            await self.connect()
-            return await self.execute(transaction.recall)
-        except (sqlite3.Error, StoreError):
-            return None
-
-    async def _checkpoint(self) -> None:
-        self._bytes_since_checkpoint = 0
-        # Not an error if it fails: what is committed is safe in the WAL, the next one gets it.
-        with suppress(sqlite3.Error):
-            await self.execute(lambda c: c.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone())
-
-    async def close(self, *, mark: bool) -> None:
-        """Close the connection; `mark` says in the file that this was no crash."""
-        if mark and self._connection is not None:
-            parameters = ("was_closed", "1")
-            with suppress(sqlite3.Error):
-                await self.execute(lambda c: c.execute(self._sql["set_meta"], parameters))
-        await self._close_connection()
-
-    async def _close_connection(self) -> None:
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            await connection.close()
+def _say_how_it_is_shared(store: SqliteStore) -> None:
+    version = sqlite3.sqlite_version
+    if store.journal_mode == "wal":
+        logger.info("%r is shared in WAL mode (SQLite %s)", store, version)
+    else:
+        logger.warning(
+            "%r is shared in rollback-journal mode, slower and as safe: in WAL mode SQLite %s "
+            "may damage a file that several connections write; 3.51.3 does not",
+            store,
+            version,
+        )

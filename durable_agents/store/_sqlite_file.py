@@ -1,9 +1,9 @@
-"""The file of an SQLite store: taking it, opening it, checking it, and what its errors mean."""
+"""The file of an SQLite store: opening it, checking it, and what its errors mean."""
 
-import fcntl
 import os
 import secrets
 import sqlite3
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -11,25 +11,33 @@ from durable_agents.errors import (
     StoreDamagedError,
     StoreError,
     StoreFullError,
-    StoreOwnedError,
     StoreUnavailableError,
     StoreVersionError,
 )
 from durable_agents.store.sql import load_migrations
 
 __all__ = [
-    "FileLock",
+    "INDEX_OF_SHARED",
     "as_store_error",
     "connect",
     "connect_read_only",
     "connect_reader",
+    "connect_shared",
+    "is_free_of_wal_reset_bug",
+    "is_private",
     "make_file",
     "migrate",
-    "owner_text",
+    "read_meta",
 ]
 
 APPLICATION_ID = 0x44416773
 """Marks a file as ours in its header ("DAgs")."""
+INDEX_OF_SHARED = (
+    "CREATE INDEX IF NOT EXISTS open_runs_without_key ON runs (agent, turn) "
+    "WHERE status < 10 AND key IS NULL"
+)
+"""Finds runs that are ordered with nobody. Not in the schema: a file that one worker owns has
+no use for it, and would pay for it with every input."""
 _HEADER = b"SQLite format 3\x00"
 _MODE = 0o600
 _UNAVAILABLE = {
@@ -40,71 +48,10 @@ _UNAVAILABLE = {
     sqlite3.SQLITE_LOCKED: "another program holds it locked",
     sqlite3.SQLITE_PERM: "it may not be opened",
 }
+_PATIENCE = 60.0
+"""Seconds that a connection waits for others that have the file locked."""
 _PRIMARY = 0xFF
 """SQLite's extended error codes hold the primary one in the lowest byte."""
-
-
-class FileLock:
-    """The lock beside the file: held by the one worker that owns the store.
-
-    The system drops it when the process dies, however it dies. `flock` is bound to the open
-    file, so that a second worker in the same process is refused too.
-
-    Args:
-        path: The store's file.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._resolved: Path | None = None
-        self._file: int | None = None
-
-    def take(self, owner: str) -> None:
-        """Become the owner.
-
-        Raises:
-            StoreOwnedError: A living worker is; the error names it.
-            StoreUnavailableError: The folder is missing or cannot be written.
-        """
-        lock_path = self.beside(".lock")
-        try:
-            file = os.open(lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, _MODE)
-        except OSError as error:
-            problem = (
-                f"{error.strerror or error}: {lock_path} cannot be made; create the folder"
-            )
-            raise StoreUnavailableError(
-                str(self._path), f"{problem} or take another path"
-            ) from error
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            holder = os.read(file, 1000).decode(errors="replace")
-            os.close(file)
-            problem = f"it is owned by {holder or 'another worker'}: stop that worker first"
-            raise StoreOwnedError(str(self._path), problem) from error
-        except OSError as error:
-            os.close(file)
-            problem = f"{lock_path} cannot be locked ({error}): take a path on a local disk"
-            raise StoreUnavailableError(str(self._path), problem) from error
-        with suppress(
-            OSError
-        ):  # on a full disk the owner has no name, and owns it all the same
-            os.ftruncate(file, 0)
-            os.write(file, owner.encode(errors="replace"))
-        self._file = file
-
-    def beside(self, suffix: str) -> Path:
-        """A path beside the file itself, so that a link to it leads to the same one."""
-        if self._resolved is None:
-            self._resolved = self._path.resolve()
-        return Path(f"{self._resolved}{suffix}")
-
-    def release(self) -> None:
-        """Let the next worker have it."""
-        if self._file is not None:
-            os.close(self._file)
-            self._file = None
 
 
 def connect(path: Path, synchronous: str) -> sqlite3.Connection:
@@ -115,18 +62,41 @@ def connect(path: Path, synchronous: str) -> sqlite3.Connection:
         StoreUnavailableError: It cannot be read or written.
         StoreVersionError: It is newer than this code.
     """
+    return _connect(path, 10.0, _pragmas("wal", synchronous))
+
+
+def connect_shared(path: Path, synchronous: str, journal_mode: str) -> sqlite3.Connection:
+    """The writing connection to a file that other workers have open, too; see `connect`.
+
+    Args:
+        path: The file.
+        synchronous: As of the store. Without a WAL the file is always synced in full: less
+            might damage it in a power cut.
+        journal_mode: `"wal"` or `"truncate"`.
+    """
+    safe = synchronous if journal_mode == "wal" else "full"
+    return _connect(path, _PATIENCE, (*_pragmas(journal_mode, safe), INDEX_OF_SHARED))
+
+
+def _pragmas(journal_mode: str, synchronous: str) -> tuple[str, ...]:
+    return (
+        f"PRAGMA journal_mode = {journal_mode}",
+        f"PRAGMA synchronous = {synchronous}",
+        # The automatic checkpoint would run inside somebody's commit.
+        "PRAGMA wal_autocheckpoint = 0",
+    )
+
+
+def _connect(path: Path, patience: float, statements: Iterable[str]) -> sqlite3.Connection:
     try:
-        connection = _open(path)
+        connection = _open(path, patience)
     except sqlite3.Error as error:
         raise as_store_error(error, path) from error
     try:
-        connection.execute("PRAGMA busy_timeout = 10000")
         # Looked at before anything of it is changed: it may be another program's.
         migrate(connection, path)
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute(f"PRAGMA synchronous = {synchronous}")
-        # The automatic checkpoint would run inside somebody's commit.
-        connection.execute("PRAGMA wal_autocheckpoint = 0")
+        for statement in statements:
+            connection.execute(statement)
     except sqlite3.Error as error:
         connection.close()
         raise as_store_error(error, path) from error
@@ -138,9 +108,28 @@ def connect(path: Path, synchronous: str) -> sqlite3.Connection:
 
 def connect_reader(path: Path) -> sqlite3.Connection:
     """A connection that changes nothing."""
-    connection = _open(path)
+    connection = _open(path, _PATIENCE)
     connection.execute("PRAGMA query_only = 1")
     return connection
+
+
+def is_free_of_wal_reset_bug(version: tuple[int, int, int]) -> bool:
+    """Whether several connections may write in WAL mode with this version of SQLite.
+
+    In the others, a checkpoint that meets a writer at the wrong moment may damage the file.
+
+    Source: https://www.sqlite.org/wal.html, on the WAL-reset bug.
+    """
+    return (
+        version >= (3, 51, 3)
+        or (3, 50, 7) <= version < (3, 51, 0)
+        or (3, 44, 6) <= version < (3, 45, 0)
+    )
+
+
+def is_private(path: Path) -> bool:
+    """Whether nobody but its owner may read or write the file."""
+    return not path.stat().st_mode & 0o077
 
 
 def connect_read_only(path: Path) -> sqlite3.Connection:
@@ -154,11 +143,10 @@ def connect_read_only(path: Path) -> sqlite3.Connection:
     if not path.exists():
         raise StoreUnavailableError(str(path), "there is no such file: check the path")
     try:
-        connection = _open(path, "ro")
+        connection = _open(path, _PATIENCE, "ro")
     except sqlite3.Error as error:
         raise as_store_error(error, path) from error
     try:
-        connection.execute("PRAGMA busy_timeout = 10000")
         _check_readable(connection, path)
     except sqlite3.Error as error:
         connection.close()
@@ -169,12 +157,17 @@ def connect_read_only(path: Path) -> sqlite3.Connection:
     return connection
 
 
-def _open(path: Path, mode: str = "rw") -> sqlite3.Connection:
+def _open(path: Path, patience: float, mode: str = "rw") -> sqlite3.Connection:
     # A file that has gone must not be made anew behind the back of who was using it.
     uri = f"{path.absolute().as_uri()}?mode={mode}"
     # Statements are few and fixed, so that all of them stay prepared.
     return sqlite3.connect(
-        uri, uri=True, isolation_level=None, check_same_thread=False, cached_statements=64
+        uri,
+        timeout=patience,
+        uri=True,
+        isolation_level=None,
+        check_same_thread=False,
+        cached_statements=64,
     )
 
 
@@ -304,6 +297,16 @@ def as_store_error(error: sqlite3.Error, path: Path) -> StoreError:
     return StoreError(name, str(error))
 
 
-def owner_text(owner: str) -> str:
-    """How the lock names its owner to the next one who tries."""
-    return f"{owner} on {os.uname().nodename}"
+def read_meta(
+    connection: sqlite3.Connection, sql: Mapping[str, str], path: Path
+) -> dict[str, str]:
+    """What the file says about itself.
+
+    Raises:
+        StoreDamagedError: It says nothing.
+    """
+    meta: dict[str, str] = dict(connection.execute(sql["meta"]).fetchall())
+    if not meta.keys() >= {"token", "was_closed"}:
+        problem = "its name is missing: restore the file from a backup"
+        raise StoreDamagedError(str(path), problem)
+    return meta

@@ -107,7 +107,7 @@ class Transaction:
         """Write everything, all or nothing; returns the runs whose ids were known already."""
         connection.execute("BEGIN IMMEDIATE")
         try:
-            known = self._write(connection)
+            known = self.write(connection)
             connection.execute("COMMIT")
         except BaseException:
             with suppress(sqlite3.Error):
@@ -122,9 +122,14 @@ class Transaction:
         """
         if not self._is_in(connection):
             return None
+        return self.known(connection)
+
+    def known(self, connection: sqlite3.Connection) -> Known:
+        """Every input that came with an id, as the file has it."""
         return {queued: self._found(connection, row) for queued, row in self._accepted_once}
 
-    def _write(self, connection: sqlite3.Connection) -> Known:
+    def write(self, connection: sqlite3.Connection) -> Known:
+        """Execute the statements, within a transaction that is somebody else's."""
         sql = self._sql
         known: Known = {}
         connection.executemany(sql["accept"], self._accepted)

@@ -1,17 +1,17 @@
 """What every store does before it writes: number, encode and queue."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from durable_agents.errors import StoreUnavailableError
+from durable_agents.errors import StoreError, StoreUnavailableError
 from durable_agents.journal import RunAccepted, encode_row
 from durable_agents.store._group_commit import GroupCommit, Queued
 from durable_agents.store._port import AcceptedRun, NewRun, Write
 from durable_agents.store._run_ids import RunIds
 
-__all__ = ["NOT_OPEN", "Acceptance", "QueuedWrite", "WriteQueue"]
+__all__ = ["NOT_OPEN", "Acceptance", "Commit", "QueuedWrite", "WriteQueue"]
 
 NOT_OPEN = "it is not open: use it through a Worker"
 
@@ -31,6 +31,9 @@ class Acceptance:
 
 
 QueuedWrite: TypeAlias = Queued[Acceptance | Write]
+Commit: TypeAlias = Callable[
+    [Sequence[QueuedWrite]], Awaitable[Mapping[QueuedWrite, StoreError] | None]
+]
 
 
 class WriteQueue:
@@ -51,7 +54,7 @@ class WriteQueue:
         name: str,
         token: str,
         last_number: int,
-        commit: Callable[[Sequence[QueuedWrite]], Awaitable[None]],
+        commit: Commit,
     ) -> None:
         self._name = name
         self.ids = RunIds(token)
@@ -72,12 +75,7 @@ class WriteQueue:
         Raises:
             ValueError: The caller's id has the form of those that the store makes up.
         """
-        self._check_open()
-        if run.run_id is not None and self.number_of(run.run_id) is not None:
-            msg = (
-                f"id {run.run_id!r} may be another run's, made up by the store: choose another"
-            )
-            raise ValueError(msg)
+        self._check(run)
         self._last_number += 1
         number = self._last_number
         run_id = self.run_id(number) if run.run_id is None else run.run_id
@@ -106,6 +104,14 @@ class WriteQueue:
     def number_of(self, run_id: str) -> int | None:
         """Number that a made-up run id stands for; None for an id that a caller chose."""
         return self.ids.number_of(run_id)
+
+    def _check(self, run: NewRun) -> None:
+        self._check_open()
+        if run.run_id is not None and self.number_of(run.run_id) is not None:
+            msg = (
+                f"id {run.run_id!r} may be another run's, made up by the store: choose another"
+            )
+            raise ValueError(msg)
 
     def _check_open(self) -> None:
         if not self._is_open:

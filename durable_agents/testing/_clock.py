@@ -17,6 +17,7 @@ class ManualClock:
         self._now = now
         # Not near `now`: a test that mixes the two up is noticed.
         self._monotonic = 1_000.0
+        self._boots = 1
         self._slept = 0
         self._sleepers: list[tuple[float, int, asyncio.Future[None]]] = []
 
@@ -32,6 +33,10 @@ class ManualClock:
     def monotonic(self) -> float:
         """Seconds that have been advanced by, from some fixed moment."""
         return self._monotonic
+
+    def boot_id(self) -> str:
+        """Another one after each `reboot`."""
+        return f"boot {self._boots}"
 
     async def sleep(self, seconds: float) -> None:
         """Wait until the clock has been advanced by `seconds` (>= 0) or more.
@@ -79,3 +84,8 @@ class ManualClock:
     def jump(self, seconds: float) -> None:
         """Set the wall clock forward, or back, as an administrator would: nobody wakes."""
         self._now += seconds
+
+    def reboot(self) -> None:
+        """Start the machine anew: `monotonic` counts from the beginning, nobody wakes."""
+        self._boots += 1
+        self._monotonic = 0.0

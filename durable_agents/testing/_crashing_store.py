@@ -13,6 +13,7 @@ from durable_agents.journal import Entry, MemoryUpdate
 from durable_agents.serialization import Payload
 from durable_agents.store import (
     AcceptedRun,
+    Claims,
     NewRun,
     OutputRow,
     Retention,
@@ -135,6 +136,11 @@ class CrashingStore:
     def holds_memory(self) -> bool:
         """Whether any short-term memory may be kept."""
         return self._inner.holds_memory
+
+    @property
+    def claims(self) -> Claims | None:
+        """Those of the inner store; they are no writes that count."""
+        return self._inner.claims
 
     async def memory(self, agent: str, key: str) -> Mapping[str, MemoryUpdate]:
         """Short-term memory of a key."""

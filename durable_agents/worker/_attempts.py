@@ -28,6 +28,7 @@ from durable_agents.journal import CallBegun, CallRetried, Entry, is_async
 from durable_agents.retry import RetryPolicy
 from durable_agents.worker._call import CallInProgress, Failed, Outcome, Scope
 from durable_agents.worker._current import CURRENT_CALL
+from durable_agents.worker._lease import Lease
 from durable_agents.worker._places import Places
 from durable_agents.worker._services import Services
 
@@ -69,6 +70,8 @@ class Attempts:
         if not calls.try_take():
             await calls.take()
         try:
+            if self._services.lease is not None:
+                await self._make_sure(self._services.lease)
             return await self._outcome(call, None)
         finally:
             calls.give_back()
@@ -148,6 +151,8 @@ class Attempts:
     ) -> Outcome:
         future = None
         try:
+            if self._services.lease is not None:
+                await self._make_sure(self._services.lease)
             if call.options.is_guarded:
                 await self._record_begin(call)
             if not call.identity.spec.is_async:
@@ -157,6 +162,14 @@ class Attempts:
             # A plain function keeps its places until it returns, whoever still waits for it.
             if future is None:
                 leave()
+
+    async def _make_sure(self, lease: Lease) -> None:
+        """No call begins in a run that another worker may have taken over."""
+        if not lease.is_valid:
+            await lease.confirm()
+            if self._scope.is_aborted:
+                reason = "another worker took the run over"
+                raise RunAborted(reason)
 
     def _start_thread(
         self, call: CallInProgress, leave: Callable[[], None]

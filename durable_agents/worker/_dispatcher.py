@@ -95,7 +95,7 @@ class Dispatcher:
     def offer(self, accepted: AcceptedRun, new: NewRun) -> Run:
         """A run was accepted; it starts when its turn comes."""
         run = self.endings.handle(accepted)
-        if accepted.is_new:
+        if accepted.is_new and accepted.is_claimed:
             if self.scheduler.offer(accepted.key, accepted.number):
                 self._keep_input(accepted, new)
             self.dispatch()
@@ -202,8 +202,19 @@ class Dispatcher:
                 None,
             )
 
-    def start(self, stored: StoredRun) -> ActiveRun:
-        """Start a run here."""
+    def has_lost(self, number: int) -> bool:  # noqa: ARG002 - see `_shared_dispatcher`
+        """Whether another worker took the run over: it must not start here, and is dropped."""
+        return False
+
+    def drop(self, key: str, number: int) -> None:
+        """A run that was lost has ended here."""
+        raise NotImplementedError  # nobody loses what is not shared
+
+    def start(self, stored: StoredRun) -> ActiveRun | None:
+        """Start a run here, unless it was lost."""
+        if self.has_lost(stored.number):
+            self.drop(stored.key, stored.number)
+            return None
         run = ActiveRun(stored, self._plan, self._services, self.spawn, self._on_end)
         self.active[stored.number] = run
         run.start()
@@ -243,6 +254,10 @@ class Dispatcher:
             error = ending.error
             if self._stopped_for is not None:
                 return
+            if self.has_lost(run.number):
+                logger.warning("run %s: %s", run.run_id, ending.reason)
+                self.drop(run.key, run.number)
+                return
             if isinstance(error, StoreError) and not error.retryable:
                 self.quarantine(run.key, run.number, error)
                 return
@@ -256,7 +271,7 @@ class Dispatcher:
     def quarantine(self, key: str, number: int, error: StoreError) -> None:
         """What the store refuses or cannot read is not guessed at: the run keeps its key."""
         logger.error("run number %d waits for a person: %s", number, error)
-        self.endings.tell(number, Ending(RunStatus.PARKED, str(error), error))
+        self.endings.stick(number, Ending(RunStatus.PARKED, str(error), error))
         self._hold(key, number)
 
     def _hold(self, key: str, number: int) -> None:

@@ -24,6 +24,7 @@ class Endings:
         """Runs that ended since the worker started, by how."""
         self._services = services
         self._ends: WeakValueDictionary[int, RunEnd] = WeakValueDictionary()
+        self._stuck: dict[int, Ending] = {}
         self._stopped_for: str | None = None
 
     def handle(self, accepted: AcceptedRun) -> Run:
@@ -31,7 +32,9 @@ class Endings:
         end = self._ends.get(accepted.number)
         if end is None:
             end = self._ends[accepted.number] = RunEnd()
-            if self._stopped_for is not None:
+            if accepted.number in self._stuck:
+                end.set(self._stuck[accepted.number])
+            elif self._stopped_for is not None:
                 end.set(Ending(RunStatus.RUNNING, self._stopped_for))
         return Run(accepted, end, self)
 
@@ -46,11 +49,35 @@ class Endings:
         if end is not None:
             end.set(ending)
 
+    def stick(self, number: int, ending: Ending) -> None:
+        """A run cannot go on here, and its record does not say so: later handles are told."""
+        self._stuck[number] = ending
+        self.tell(number, ending)
+
     def reopen(self, number: int) -> None:
         """A run goes on that had ended: who asks from now on waits for its next end."""
+        self._stuck.pop(number, None)
         end = self._ends.get(number)
         if end is not None:
             end.reopen()
+
+    def lose(self, number: int, reason: str) -> None:
+        """A run goes on elsewhere; who asks from now on waits for its end there."""
+        end = self._ends.pop(number, None)
+        if end is not None and end.ending is None:
+            end.set(Ending(RunStatus.RUNNING, reason))
+
+    def waited_for(self) -> dict[int, RunStatus]:
+        """Runs that somebody holds and that may still come to something else."""
+        statuses = {
+            number: RunStatus.RUNNING if end.ending is None else end.ending.status
+            for number, end in self._ends.items()
+        }
+        return {
+            number: status
+            for number, status in statuses.items()
+            if status is RunStatus.RUNNING or status.waits_for_person
+        }
 
     def stop(self, reason: str) -> None:
         """Nothing ends here any more."""

@@ -33,6 +33,11 @@ class Places:
         """How many are taken."""
         return self._count - self._free
 
+    @property
+    def is_closed(self) -> bool:
+        """Whether nobody is let in any more."""
+        return self._is_closed
+
     def try_take(self) -> bool:
         """Take a place if one is free and nobody waits for it."""
         if self._free > 0 and not self._waiters and not self._is_closed:

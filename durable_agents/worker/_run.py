@@ -12,7 +12,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from durable_agents.agent import AgentPlan
-from durable_agents.errors import CallFailedError, SerializationError, StoreError
+from durable_agents.errors import (
+    CallFailedError,
+    SerializationError,
+    StoreConflictError,
+    StoreError,
+)
 from durable_agents.journal import (
     ActionCompleted,
     ActionFailed,
@@ -248,7 +253,7 @@ class ActiveRun:
         try:
             await self._services.store.append(write)
         except StoreError as error:
-            if error.retryable:
+            if error.retryable or isinstance(error, StoreConflictError):
                 self._end(Ending(RunStatus.RUNNING, str(error), error))
             else:
                 await self._fail(-1 if action_run is None else action_run.number, error)

@@ -9,6 +9,7 @@ from durable_agents.journal import RunStatus
 from durable_agents.serialization import Codec
 from durable_agents.store import Store
 from durable_agents.worker._delivery import Ticker
+from durable_agents.worker._lease import Lease
 from durable_agents.worker._lineage import Lineage
 from durable_agents.worker._outputs import OutputSignal
 from durable_agents.worker._places import Places
@@ -36,6 +37,8 @@ class Services:
     """The bounded pool that every durable call passes."""
     limits: dict[str, Places]
     outputs: OutputSignal
+    lease: Lease | None = None
+    """What must hold while a call begins; None where the store is not shared."""
 
     @property
     def status_of_failed(self) -> RunStatus:

@@ -37,6 +37,9 @@ class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     replay_order_wait: float = 30.0
     """Seconds that a replay waits, while nothing of the action moves, for the next outcome in
     order to be asked for, before it hands over another one. > 0."""
+    lease_seconds: float = 10.0
+    """In a store that several workers share: seconds after which the others take over the runs
+    of a worker that lives and has not been heard of. > 0. One that dies loses them at once."""
     shutdown_grace_seconds: float = 10.0
     """Seconds that running calls get to finish when the worker stops. >= 0."""
     max_payload_bytes: int = 64 * 2**20
@@ -67,7 +70,7 @@ class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         if self.shutdown_grace_seconds < 0:
             msg = f"shutdown_grace_seconds is {self.shutdown_grace_seconds}, expected >= 0"
             raise ValueError(msg)
-        for name in ("replay_order_wait", "store_retry_seconds"):
+        for name in ("replay_order_wait", "store_retry_seconds", "lease_seconds"):
             if not getattr(self, name) > 0:
                 msg = f"{name} is {getattr(self, name)}, expected > 0"
                 raise ValueError(msg)

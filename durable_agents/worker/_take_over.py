@@ -41,8 +41,16 @@ class Host(Protocol):
         """Whether nothing starts any more."""
         ...
 
-    def start(self, stored: StoredRun) -> ActiveRun:
-        """Start a run."""
+    def start(self, stored: StoredRun) -> ActiveRun | None:
+        """Start a run, unless it was lost."""
+        ...
+
+    def has_lost(self, number: int) -> bool:
+        """Whether another worker took the run over: it must not start here, and is dropped."""
+        ...
+
+    def drop(self, key: str, number: int) -> None:
+        """A run that was lost has ended here."""
         ...
 
     def leave(self, key: str, number: int, status: RunStatus) -> None:
@@ -71,6 +79,8 @@ class TakeOver:
         self.marks_up_to = 0
         """Runs up to this number were left by an owner that died: each start is marked, since
         it may be what killed it."""
+        self.left: set[int] = set()
+        """Runs of which the same is known one by one: the store is shared."""
         self._host = host
         self._services = services
         self._owner = owner
@@ -90,17 +100,21 @@ class TakeOver:
     async def load(self, key: str, number: int) -> None:
         """Read a run from the store and start it, or leave it where it is."""
         pause = self._services.settings.store_retry_seconds
-        while True:
+        while not self._host.has_lost(number):
             try:
                 await self._resume(key, number)
-                break
             except StoreError as error:
+                if self._host.has_lost(number):
+                    break
                 if not error.retryable:
                     self._host.quarantine(key, number, error)
                     return
                 logger.warning("run number %d: %s; trying again", number, error)
+            else:
+                return
             await self._services.clock.sleep(pause)
             pause = min(2 * pause, _LONGEST_PAUSE)
+        self._host.drop(key, number)
 
     async def _resume(self, key: str, number: int) -> None:
         self._services.store.readmit(number)
@@ -138,7 +152,7 @@ class TakeOver:
         self, number: int, accepted: RunAccepted, state: RunState
     ) -> ActiveRun | None:
         """Start a run where its record ends; on record itself, if its last owner died."""
-        if number <= self.marks_up_to:
+        if number <= self.marks_up_to or number in self.left:
             mark = RunTakenOver(self._owner, self._services.clock.now())
             await self._services.store.append(Write(number=number, entries=[mark]))
         if self._host.is_stopped:

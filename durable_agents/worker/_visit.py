@@ -29,7 +29,7 @@ async def carry_out(command: Command, store: SqliteStore, owner: str) -> Execute
 
     Args:
         command: What to do.
-        store: Where; not open. It is not made where it is missing.
+        store: Where; not open, not shared. It is not made where it is missing.
         owner: Name of who does it, should a worker want the store meanwhile.
 
     Raises:
@@ -37,6 +37,7 @@ async def carry_out(command: Command, store: SqliteStore, owner: str) -> Execute
         StoreError: The store cannot be reached; or its owner takes no commands.
     """
     path = await asyncio.to_thread(lambda: store.control_path)
+    assert path is not None, "a store that is not shared has one"
     try:
         return Executed(by_owner=True, pruned=await ask_owner(path, command))
     except ConnectionError:

@@ -14,19 +14,21 @@ import msgspec
 
 from durable_agents.agent import Agent, AgentPlan
 from durable_agents.clock import Clock, SystemClock
-from durable_agents.errors import RunError
+from durable_agents.errors import RunError, StoreError
 from durable_agents.events import Event, InputEvent
 from durable_agents.journal import RunStatus
 from durable_agents.serialization import Codec
-from durable_agents.store import AcceptedRun, InMemoryStore, NewRun, Store
+from durable_agents.store import AcceptedRun, InMemoryStore, NewRun, Store, StoreFacts
 from durable_agents.worker._commands import execute
 from durable_agents.worker._control import ControlServer
 from durable_agents.worker._dispatcher import Dispatcher
 from durable_agents.worker._handle import Run
+from durable_agents.worker._lease import Lease
 from durable_agents.worker._outputs import Output
 from durable_agents.worker._process import process
-from durable_agents.worker._services import UNWINDING_SECONDS, make_services
+from durable_agents.worker._services import UNWINDING_SECONDS, Services, make_services
 from durable_agents.worker._settings import WorkerSettings
+from durable_agents.worker._shared_dispatcher import SharedDispatcher
 from durable_agents.worker._steering import Steering
 from durable_agents.worker._verbs import RunVerbs
 
@@ -108,7 +110,8 @@ class Worker(RunVerbs):
             self._services = services = make_services(
                 self._settings, self._store, self._clock, self._codec
             )
-            self._dispatcher = Dispatcher(self._plan, services, owner, self._crashed)
+            self._check_privacy(facts)
+            self._dispatcher = self._make_dispatcher(services, owner)
             self._steering = Steering(self._dispatcher, services)
             await self._dispatcher.find_open_runs(was_closed=facts.was_closed)
         except BaseException:
@@ -264,6 +267,24 @@ class Worker(RunVerbs):
             parked=ended[RunStatus.PARKED],
             cancelled=ended[RunStatus.CANCELLED],
         )
+
+    def _make_dispatcher(self, services: Services, owner: str) -> Dispatcher:
+        claims = self._store.claims
+        if claims is None:
+            return Dispatcher(self._plan, services, owner, self._crashed)
+        lease = Lease(claims, self._plan.name, self._settings, self._clock, services.calls)
+        services.lease = lease
+        return SharedDispatcher(self._plan, services, owner, self._crashed, claims, lease)
+
+    def _check_privacy(self, facts: StoreFacts) -> None:
+        """Refuse to read pickles that somebody else may have written."""
+        if self._codec.trusts_pickles and not facts.is_private:
+            problem = (
+                "others than its owner may read or write it, and pickles in it could run their "
+                "code: make it private (chmod 600), or give the worker a Codec with "
+                'pickle="signed" and a secret, or pickle="refuse"'
+            )
+            raise StoreError(str(getattr(self._store, "path", self._store)), problem)
 
     def _accepted(
         self,

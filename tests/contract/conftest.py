@@ -17,11 +17,13 @@ def _make(kind: str, folder: Path) -> Store:
             return SqliteStore(folder / "agents.db")
         case "sqlite-normal":
             return SqliteStore(folder / "agents.db", synchronous="normal")
+        case "sqlite-shared":
+            return SqliteStore(folder / "agents.db", shared=True)
         case _:
             return CrashingStore(InMemoryStore(), after=None)
 
 
-@pytest.fixture(params=["memory", "sqlite-full", "sqlite-normal", "crashing"])
+@pytest.fixture(params=["memory", "sqlite-full", "sqlite-normal", "sqlite-shared", "crashing"])
 async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
     """A new store, open."""
     made = _make(request.param, tmp_path)

@@ -23,7 +23,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from durable_agents.errors import DecodeError, EncodeError, PayloadTooLargeError
-from durable_agents.serialization import Codec, Payload
+from durable_agents.serialization import Blobs, Codec, Payload
 
 CODEC = Codec()
 DATA_ONLY = Codec(pickle="refuse")
@@ -663,3 +663,22 @@ def test_arguments_out_of_range_are_refused(arguments: Any) -> None:
     """A codec that looks safe must be."""
     with pytest.raises(ValueError, match=r"pickle|max_bytes"):
         Codec(**arguments)
+
+
+class Salted(Codec):
+    """A subclass with slots and attributes of its own."""
+
+    __slots__ = ("__dict__", "salt")
+
+    def __init__(self, salt: bytes) -> None:
+        super().__init__(secret=b"secret")
+        self.salt = salt
+        self.name = "salted"
+
+
+def test_a_codec_of_the_users_own_stays_itself_when_it_is_bound_to_a_run() -> None:
+    """With all that it was made with."""
+    bound = Salted(b"salt").for_run(Blobs())
+
+    assert (Salted, b"salt", "salted") == (type(bound), bound.salt, bound.name)
+    assert 7 == Salted(b"other").decode(bound.encode(7, "a number"))

@@ -24,9 +24,9 @@ from durable_agents.errors import (
     StoreUnavailableError,
     StoreVersionError,
 )
+from durable_agents.store._file_lock import FileLock
 from durable_agents.store._sqlite_file import (
     APPLICATION_ID,
-    FileLock,
     as_store_error,
     connect,
     make_file,
@@ -377,7 +377,7 @@ async def test_a_connection_that_gets_no_thread_is_closed(
 
     opened: list[Any] = []
     with monkeypatch.context() as patched:
-        patched.setattr("durable_agents.store._connecting.Connection", Nobody)
+        patched.setattr("durable_agents.store._thread.aiosqlite.Connection", Nobody)
         with pytest.raises(asyncio.CancelledError):
             await SqliteStore(path).open("worker 1")
 

@@ -141,3 +141,13 @@ def test_time_does_not_go_backwards() -> None:
     """A negative advance is a mistake in the test."""
     with pytest.raises(ValueError, match="use jump"):
         ManualClock().advance(-1.0)
+
+
+def test_a_restart_of_the_machine_counts_anew_under_another_id() -> None:
+    """Times of before say nothing afterwards."""
+    clock = ManualClock()
+    before = clock.boot_id()
+    clock.reboot()
+
+    assert 0.0 == clock.monotonic()
+    assert before != clock.boot_id()

@@ -67,6 +67,9 @@ class FakeClock:
     def monotonic(self) -> float:
         return self.at
 
+    def boot_id(self) -> str:
+        return "boot"
+
     async def sleep(self, seconds: float) -> None:
         self.waited.append(seconds)
         self.is_asleep.set()

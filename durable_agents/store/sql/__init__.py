@@ -5,17 +5,19 @@ from importlib.resources import files
 
 __all__ = ["load_migrations", "load_queries"]
 
+_QUERIES = ("queries.sql", "shared.sql")
 _NAME = re.compile(r"^-- (\w+):", re.MULTILINE)
 
 
 def load_queries() -> dict[str, str]:
-    """Every statement of `queries.sql` by its name."""
-    text = files(__name__).joinpath("queries.sql").read_text(encoding="utf-8")
-    parts = _NAME.split(text)[1:]
-    return {
-        name: body.split("\n", 1)[1].strip().rstrip(";")
-        for name, body in zip(parts[::2], parts[1::2], strict=True)
-    }
+    """Every statement of `queries.sql` and `shared.sql` by its name."""
+    queries: dict[str, str] = {}
+    for file in _QUERIES:
+        text = files(__name__).joinpath(file).read_text(encoding="utf-8")
+        parts = _NAME.split(text)[1:]
+        for name, body in zip(parts[::2], parts[1::2], strict=True):
+            queries[name] = body.split("\n", 1)[1].strip().rstrip(";")
+    return queries
 
 
 def load_migrations() -> list[str]:

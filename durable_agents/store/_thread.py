@@ -1,4 +1,4 @@
-"""Opening files in threads, so that nothing is left open when who waits is cancelled."""
+"""Files are opened in threads: the event loop waits for no disk."""
 
 import asyncio
 import sqlite3
@@ -9,16 +9,16 @@ import aiosqlite
 
 __all__ = ["Connection", "connected", "in_thread"]
 
-Connection: TypeAlias = aiosqlite.Connection
 T = TypeVar("T")
+Connection: TypeAlias = aiosqlite.Connection
 
 
-async def connected(open_file: Callable[[], sqlite3.Connection]) -> Connection:
+async def connected(open_file: Callable[[], sqlite3.Connection]) -> aiosqlite.Connection:
     """Give a connection its thread; it is closed again if the caller is cancelled."""
     # Opened before aiosqlite starts its thread: one whose opening fails outlives the loop.
     opened = await in_thread(open_file, undo=sqlite3.Connection.close)
     try:
-        return await Connection(lambda: opened, iter_chunk_size=64)
+        return await aiosqlite.Connection(lambda: opened, iter_chunk_size=64)
     except BaseException:
         opened.close()
         raise
