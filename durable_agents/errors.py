@@ -445,7 +445,7 @@ class StoreDamagedError(StoreError):
 
 
 class StoreVersionError(StoreError):
-    """The store was written by a newer version of the package; upgrade the package."""
+    """The schema of the store is not the one that this code knows; its text says what to do."""
 
 
 class EngineError(DurableAgentsError):

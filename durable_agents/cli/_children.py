@@ -11,7 +11,7 @@ from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
-from durable_agents.cli._runs import audit_of
+from durable_agents.cli._audit_runs import audit_of
 from durable_agents.cli._show import Progress
 from durable_agents.cli._witness import read_witness
 

@@ -24,10 +24,15 @@ from tempfile import TemporaryDirectory
 
 import msgspec
 
+from durable_agents.cli._audit_runs import (
+    audit_of,
+    latest_audit,
+    settled_calls,
+    unfinished_count,
+)
 from durable_agents.cli._children import follow, running, terminating_children
 from durable_agents.cli._exit import ExitCode, UsageError
 from durable_agents.cli._report import AuditReport, show_report
-from durable_agents.cli._runs import audit_of, latest_audit, settled_calls, unfinished_count
 from durable_agents.cli._show import progress, say, table
 from durable_agents.cli._witness import Sighting, is_witness, read_witness
 from durable_agents.errors import StoreUnavailableError

@@ -15,11 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from durable_agents.cli._audit import Audit, PackageReport
+from durable_agents.cli._audit_runs import latest_audit, run_id_of
 from durable_agents.cli._crash import CrashPlan, crash
 from durable_agents.cli._environment import Disk, Installed, installed_in
 from durable_agents.cli._exit import ExitCode, UsageError
+from durable_agents.cli._options import positive
 from durable_agents.cli._report import AuditReport, Failure, show_report
-from durable_agents.cli._runs import latest_audit, run_id_of
 from durable_agents.cli._show import Progress, progress, say
 from durable_agents.cli._witness import Watch, Witness, unwatched
 from durable_agents.errors import RunError, RunFailedError, RunParkedError
@@ -70,7 +71,7 @@ def add_demo(commands: Any) -> None:  # noqa: ANN401 - argparse keeps the type t
     add("--quiet", action="store_true", help="show no progress")
     add(
         "--at-once",
-        type=_positive,
+        type=positive,
         metavar="N",
         help="most durable calls at the same time (default: twice the number of CPUs)",
     )
@@ -87,14 +88,6 @@ def add_demo(commands: Any) -> None:  # noqa: ANN401 - argparse keeps the type t
         "again, and show from the witness file what ran twice",
     )
     parser.set_defaults(run=_run)
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        msg = f"{number} is less than 1"
-        raise ValueError(msg)
-    return number
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,8 @@
-"""How a command ends: its exit code, and the error for wrong usage."""
+"""How a command ends: its exit code, and the errors of commands themselves."""
 
 from enum import IntEnum
 
-__all__ = ["ExitCode", "UsageError"]
+__all__ = ["ExitCode", "OutputError", "UsageError"]
 
 
 class ExitCode(IntEnum):
@@ -17,3 +17,7 @@ class ExitCode(IntEnum):
 
 class UsageError(Exception):
     """What was asked for cannot be meant; found only after the arguments were parsed."""
+
+
+class OutputError(Exception):
+    """A file of results cannot be written any more; what is recorded stays in the store."""

@@ -1,9 +1,9 @@
 """`durable-agents`: reads the command line, runs one command, says by a number how it went.
 
     0    done
-    1    some runs failed
-    2    usage error, or an agent that is wrongly declared
-    3    the store cannot do what was asked
+    1    some runs failed or are parked, or some inputs were refused
+    2    usage error, an agent that is wrongly declared, an unknown run or one in a wrong state
+    3    the store cannot do what was asked, or an output file cannot be written
     130  interrupted; the same command goes on where it stopped
 
 Results go to standard output; progress, warnings and errors to standard error.
@@ -15,15 +15,34 @@ import os
 import sys
 from collections.abc import Sequence
 
+from durable_agents.cli._cancel import add_cancel
 from durable_agents.cli._demo import add_demo
-from durable_agents.cli._exit import ExitCode, UsageError
+from durable_agents.cli._exit import ExitCode, OutputError, UsageError
+from durable_agents.cli._list import add_runs
+from durable_agents.cli._prune import add_prune
+from durable_agents.cli._resolve import add_resolve
+from durable_agents.cli._retry import add_retry
+from durable_agents.cli._run import add_run
 from durable_agents.cli._show import say
-from durable_agents.errors import DefinitionError, StoreError
+from durable_agents.cli._show_run import add_show
+from durable_agents.errors import DurableAgentsError, StoreError
 
-__all__ = ["main"]
+__all__ = ["main", "parser"]
+
+_COMMANDS = (
+    add_demo,
+    add_run,
+    add_runs,
+    add_show,
+    add_retry,
+    add_cancel,
+    add_resolve,
+    add_prune,
+)
 
 _EPILOG = """\
-exit codes: 0 done, 1 some runs failed, 2 usage or definition error, 3 store error,
+exit codes: 0 done, 1 some runs failed, are parked or were refused, 2 usage or definition error,
+an unknown run, or one in the wrong state, 3 the store or the output file cannot be used,
 130 interrupted (the same command goes on where it stopped)
 """
 
@@ -37,16 +56,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit code. Wrong usage leaves by `SystemExit`, as argparse does.
     """
-    parsed = _parser().parse_args(arguments)
+    parsed = parser().parse_args(arguments)
     logger = logging.getLogger("durable_agents")
     handler = _OneLine(logging.WARNING)
     logger.addHandler(handler)
     try:
         return int(parsed.run(parsed))
-    except (UsageError, DefinitionError) as error:
-        return _complain(error, ExitCode.USAGE)
-    except StoreError as error:
+    except (StoreError, OutputError) as error:
         return _complain(error, ExitCode.STORE)
+    except (UsageError, DurableAgentsError) as error:
+        return _complain(error, ExitCode.USAGE)
     except BrokenPipeError:
         # Whoever read our output has gone; the interpreter must not fail on its way out.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -57,16 +76,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         logger.removeHandler(handler)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def parser() -> argparse.ArgumentParser:
+    """What understands the command line, all commands included."""
+    made = argparse.ArgumentParser(
         prog="durable-agents",
         description="Durable execution for asyncio: agents that survive crashes.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    add_demo(commands)
-    return parser
+    commands = made.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for add in _COMMANDS:
+        add(commands)
+    return made
 
 
 def _complain(problem: object, code: ExitCode) -> ExitCode:

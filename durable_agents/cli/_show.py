@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from importlib.util import find_spec
 from typing import TextIO, TypeAlias
 
-__all__ = ["Progress", "Row", "progress", "say", "table"]
+__all__ = ["Progress", "Row", "printable", "progress", "say", "table"]
 
 Progress: TypeAlias = Callable[[int], None]
 """Told how much is done by now."""
@@ -26,6 +26,13 @@ def say(text: str, to: TextIO | None = None) -> None:
     stream = sys.stdout if to is None else to
     stream.write(f"{text}\n")
     stream.flush()
+
+
+def printable(text: str) -> str:
+    """A text that does nothing to a terminal: what is recorded may hold any character."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
 def progress(
@@ -92,10 +99,11 @@ def table(title: str, heads: Row, rows: Sequence[Row], right: Sequence[str] = ()
         rows: Cells as text, one for each column.
         right: Heads of the columns that are aligned to the right.
     """
+    shown = [[printable(cell) for cell in row] for row in rows]
     if find_spec("rich") is not None and sys.stdout.isatty():
-        _draw(title, heads, rows, right)
+        _draw(title, heads, shown, right)
     else:
-        _write(title, heads, rows, right)
+        _write(title, heads, shown, right)
 
 
 def _draw(title: str, heads: Row, rows: Sequence[Row], right: Sequence[str]) -> None:

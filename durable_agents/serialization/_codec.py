@@ -29,6 +29,7 @@ import msgspec
 
 from durable_agents.errors import DecodeError, EncodeError, PayloadTooLargeError
 from durable_agents.serialization._blobs import SMALLEST_SHARED, Blobs, Hasher, Joiner, Sharer
+from durable_agents.serialization._data_reader import DataReader
 from durable_agents.serialization._failure import FailureWriter, read_failure
 from durable_agents.serialization._leaves import expect
 from durable_agents.serialization._payload import Payload, Unsealed
@@ -49,6 +50,7 @@ _VALUE_FORMS = frozenset({"plain", "typed", "pickle"})
 
 _write_tree = TreeWriter().tree
 _read_tree = TreeReader().value
+_read_data = DataReader().value
 
 
 def encode_error(refused: Refused, what: What, remedy: str = _REMEDY) -> EncodeError:
@@ -253,6 +255,24 @@ class Codec(Sealing):
         sharer = Sharer(self._blobs, self._hasher, self._cut_above, self._layered)
         whole = encode_plain(data) if form == "pickle" else data
         return self._layered(form + SHARED, sharer.cut(tree, whole))
+
+    def decode_data(self, payload: Payload) -> Any:
+        """What a payload holds as data, whether or not its classes are loaded; for people.
+
+        An instance comes back as a dict of its fields.
+
+        Raises:
+            DecodeError: The payload is damaged or forged, or it is a pickle.
+        """
+        encoding, data = self._open(payload, self._max_bytes)
+        form = encoding.removesuffix(SHARED)
+        if form not in {"plain", "typed"}:
+            raise DecodeError(payload.encoding, "only its own code can tell what it holds")
+        try:
+            plain = self._plain(encoding, data)
+            return _read_data(plain) if form == "typed" else plain
+        except Exception as error:  # forged parts may raise anything
+            raise DecodeError(payload.encoding, problem_of(error)) from error
 
     def encode_failure(self, error: BaseException, what: What) -> Payload:
         """The payload of an exception; what it holds and cannot be recorded becomes a note.

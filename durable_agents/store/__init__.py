@@ -13,6 +13,7 @@ from durable_agents.store._port import (
     Write,
 )
 from durable_agents.store._sqlite import SqliteStore
+from durable_agents.store._sqlite_reader import SqliteReader
 
 __all__ = [
     "AcceptedRun",
@@ -26,6 +27,7 @@ __all__ = [
     "Pulse",
     "Retention",
     "RunRow",
+    "SqliteReader",
     "SqliteStore",
     "Store",
     "StoreFacts",

@@ -58,6 +58,10 @@ class InMemoryStore:
         self._last_number = 0
         self._last_position = 0
 
+    @property
+    def control_path(self) -> None:
+        """No socket: it is reached from its own process alone."""
+
     async def open(self, owner: str) -> StoreFacts:
         """Take the store for one worker; see `Store.open`."""
         if self._owner is not None:

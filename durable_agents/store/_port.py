@@ -7,6 +7,7 @@ All stores pass one suite, `tests/contract`.
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 import msgspec
@@ -144,6 +145,11 @@ class Store(Protocol):
 
     What several workers share is one store for each of them: see `claims`.
     """
+
+    @property
+    def control_path(self) -> Path | None:
+        """Socket on which the owner listens for commands; None: nobody else can reach it."""
+        ...
 
     async def open(self, owner: str) -> StoreFacts:
         """Take the store for one worker.

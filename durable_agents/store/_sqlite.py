@@ -22,16 +22,14 @@ import sqlite3
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, TypeAlias, TypeVar
+from typing import Any, Literal, TypeVar
 
 from durable_agents.errors import StoreUnavailableError
 from durable_agents.journal import (
     Entry,
     MemoryUpdate,
-    RunStatus,
     decode_blob,
     decode_memory,
-    decode_output,
     decode_row,
 )
 from durable_agents.serialization import Payload
@@ -50,6 +48,7 @@ from durable_agents.store._port import (
     Write,
 )
 from durable_agents.store._retention import prune_some
+from durable_agents.store._rows import Row, as_outputs, as_runs
 from durable_agents.store._sqlite_file import (
     as_store_error,
     connect,
@@ -69,7 +68,6 @@ __all__ = ["SqliteStore"]
 logger = logging.getLogger("durable_agents")
 
 T = TypeVar("T")
-Row: TypeAlias = tuple[Any, ...]
 
 
 class SqliteStore:
@@ -84,6 +82,7 @@ class SqliteStore:
             survives the death of the process, but a power cut may lose the last moments.
         shared: Whether other workers on this machine, each with a store of its own that is
             shared, may open the file as well. Slower; see `journal_mode`.
+        is_visit: Leave on record how the last owner ended: for who runs nothing.
     """
 
     def __init__(
@@ -92,6 +91,7 @@ class SqliteStore:
         *,
         synchronous: Literal["full", "normal"] = "full",
         shared: bool = False,
+        is_visit: bool = False,
     ) -> None:
         if synchronous not in {"full", "normal"}:
             msg = f"synchronous is {synchronous!r}, expected 'full' or 'normal'"
@@ -99,6 +99,8 @@ class SqliteStore:
         self.path: Path = Path(path)
         self.synchronous: Literal["full", "normal"] = synchronous
         self.shared: bool = shared
+        self._is_visit = is_visit
+        self._resolved: Path | None = None
         self._lock = SharedLock(self.path) if shared else FileLock(self.path)
         self._queue: WriteQueue | None = None
         self._committer: Committer | None = None
@@ -120,6 +122,16 @@ class SqliteStore:
         """
         is_safe = not self.shared or is_free_of_wal_reset_bug(sqlite3.sqlite_version_info)
         return "wal" if is_safe else "truncate"
+
+    @property
+    def control_path(self) -> Path | None:
+        """The socket beside the file itself, so that a link to it leads to the same one.
+
+        None for a shared file: it has no single owner to listen.
+        """
+        if self.shared:
+            return None
+        return Path(f"{self._resolved or self.path.resolve()}.sock")
 
     @property
     def claims(self) -> Claims | None:
@@ -169,6 +181,7 @@ class SqliteStore:
         return StoreFacts(token, was_closed=True, is_private=private)
 
     def _make_file(self) -> bool:
+        self._resolved = self.path.resolve()
         # Whoever joins finds the file made, and may not touch it: see `make_file`.
         if not isinstance(self._lock, SharedLock) or self._lock.is_first:
             make_file(self.path)
@@ -186,7 +199,8 @@ class SqliteStore:
             meta["was_closed"] = "0"
             connection.execute(self._sql["disown"])
             connection.execute(self._sql["dismiss"])
-        connection.execute(self._sql["set_meta"], ("was_closed", "0"))
+        was_closed = meta["was_closed"] if self._is_visit else "0"
+        connection.execute(self._sql["set_meta"], ("was_closed", was_closed))
         return meta, connection.execute(self._sql["last_numbers"]).fetchone()
 
     async def close(self) -> None:
@@ -216,7 +230,8 @@ class SqliteStore:
         if reader is not None:
             closers.append(reader.close)
         if committer is not None:
-            closers.append(partial(committer.close, mark=queue is not None))
+            is_good = queue is not None and not self._is_visit
+            closers.append(partial(committer.close, mark=is_good))
         closers.append(partial(asyncio.to_thread, self._lock.release))
         await close_each(closers)
 
@@ -333,32 +348,10 @@ class SqliteStore:
         return list(rows)
 
     async def _runs(self, name: str, parameters: Row) -> list[RunRow]:
-        return [
-            RunRow(
-                number, run_id, agent, run_id if key is None else key, RunStatus(status), turn
-            )
-            for number, caller_id, agent, key, status, turn in await self._select(
-                name, parameters
-            )
-            for run_id in [self._run_id(number, caller_id)]
-        ]
-
-    def _run_id(self, number: int, caller_id: str | None) -> str:
-        return self._opened.run_id(number) if caller_id is None else caller_id
+        return as_runs(await self._select(name, parameters), self._opened.ids)
 
     def _as_outputs(self, rows: list[Row]) -> list[OutputRow]:
-        name = str(self.path)
-        return [
-            OutputRow(
-                position,
-                number,
-                run_id,
-                run_id if key is None else key,
-                decode_output(number, body, name),
-            )
-            for position, number, caller_id, key, body in rows
-            for run_id in [self._run_id(number, caller_id)]
-        ]
+        return as_outputs(rows, self._opened.ids, str(self.path))
 
 
 def _say_how_it_is_shared(store: SqliteStore) -> None:

@@ -20,6 +20,7 @@ __all__ = [
     "INDEX_OF_SHARED",
     "as_store_error",
     "connect",
+    "connect_read_only",
     "connect_reader",
     "connect_shared",
     "is_free_of_wal_reset_bug",
@@ -131,9 +132,34 @@ def is_private(path: Path) -> bool:
     return not path.stat().st_mode & 0o077
 
 
-def _open(path: Path, patience: float) -> sqlite3.Connection:
+def connect_read_only(path: Path) -> sqlite3.Connection:
+    """A connection that cannot change the file, nor make it, nor migrate it.
+
+    Raises:
+        StoreDamagedError: The file is not a store of ours, or not whole.
+        StoreUnavailableError: It is missing or cannot be read.
+        StoreVersionError: Its schema is not the one that this code reads.
+    """
+    if not path.exists():
+        raise StoreUnavailableError(str(path), "there is no such file: check the path")
+    try:
+        connection = _open(path, _PATIENCE, "ro")
+    except sqlite3.Error as error:
+        raise as_store_error(error, path) from error
+    try:
+        _check_readable(connection, path)
+    except sqlite3.Error as error:
+        connection.close()
+        raise as_store_error(error, path) from error
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _open(path: Path, patience: float, mode: str = "rw") -> sqlite3.Connection:
     # A file that has gone must not be made anew behind the back of who was using it.
-    uri = f"{path.absolute().as_uri()}?mode=rw"
+    uri = f"{path.absolute().as_uri()}?mode={mode}"
     # Statements are few and fixed, so that all of them stay prepared.
     return sqlite3.connect(
         uri,
@@ -152,22 +178,50 @@ def migrate(connection: sqlite3.Connection, path: Path) -> None:
         StoreDamagedError: It belongs to another program, or tables are missing.
         StoreVersionError: It is newer than this code.
     """
+    version, tables = _check_ours(connection, path)
+    migrations = load_migrations()
+    if version < len(migrations):
+        _run_migrations(connection, migrations, version)
+    else:
+        _check_whole(tables, path)
+
+
+def _check_readable(connection: sqlite3.Connection, path: Path) -> None:
+    """Refuse what only a migration would make readable."""
+    version, tables = _check_ours(connection, path)
+    if not tables:
+        problem = "it is empty: nothing has run over it yet"
+        raise StoreVersionError(str(path), problem)
+    known = len(load_migrations())
+    if version < known:
+        problem = (
+            f"its schema has version {version}, this package reads version {known}: run a "
+            "worker over it once, which brings it up to date"
+        )
+        raise StoreVersionError(str(path), problem)
+    _check_whole(tables, path)
+
+
+def _check_ours(connection: sqlite3.Connection, path: Path) -> tuple[int, set[str]]:
+    """Version of the schema and names of the tables of a file that this code may touch."""
     application = connection.execute("PRAGMA application_id").fetchone()[0]
-    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    version: int = connection.execute("PRAGMA user_version").fetchone()[0]
     tables = {row[0] for row in connection.execute("SELECT name FROM sqlite_schema")}
     if tables and application != APPLICATION_ID:
         problem = "it is a database of another program: take another path"
         raise StoreDamagedError(str(path), problem)
-    migrations = load_migrations()
-    if version > len(migrations):
+    known = len(load_migrations())
+    if version > known:
         problem = (
-            f"its schema has version {version}, this package knows up to {len(migrations)}: "
+            f"its schema has version {version}, this package knows up to {known}: "
             "upgrade durable-agents-asyncio"
         )
         raise StoreVersionError(str(path), problem)
-    if version < len(migrations):
-        _run_migrations(connection, migrations, version)
-    elif not tables >= {"meta", "runs", "journal", "outputs", "memory", "blobs"}:
+    return version, tables
+
+
+def _check_whole(tables: set[str], path: Path) -> None:
+    if not tables >= {"meta", "runs", "journal", "outputs", "memory", "blobs"}:
         problem = "tables are missing: restore the file from a backup"
         raise StoreDamagedError(str(path), problem)
 

@@ -9,12 +9,11 @@ from durable_agents.errors import StoreError, StoreUnavailableError
 from durable_agents.journal import RunAccepted, encode_row
 from durable_agents.store._group_commit import GroupCommit, Queued
 from durable_agents.store._port import AcceptedRun, NewRun, Write
+from durable_agents.store._run_ids import RunIds
 
 __all__ = ["NOT_OPEN", "Acceptance", "Commit", "QueuedWrite", "WriteQueue"]
 
 NOT_OPEN = "it is not open: use it through a Worker"
-_MAX_DIGITS = 18
-"""A longer number is none that a database could count to."""
 
 
 @dataclass(slots=True)
@@ -58,7 +57,8 @@ class WriteQueue:
         commit: Commit,
     ) -> None:
         self._name = name
-        self._token = token
+        self.ids = RunIds(token)
+        """Ids that the store makes up."""
         self._last_number = last_number
         self._is_open = True
         self._commits: GroupCommit[Acceptance | Write] = GroupCommit(name, commit)
@@ -99,15 +99,11 @@ class WriteQueue:
 
     def run_id(self, number: int) -> str:
         """The made-up id of a run whose caller chose none."""
-        return f"{self._token}-{number}"
+        return self.ids.of(number)
 
     def number_of(self, run_id: str) -> int | None:
         """Number that a made-up run id stands for; None for an id that a caller chose."""
-        token, _, digits = run_id.rpartition("-")
-        if token != self._token or not digits.isdecimal() or len(digits) > _MAX_DIGITS:
-            return None
-        number = int(digits)
-        return number if self.run_id(number) == run_id else None
+        return self.ids.number_of(run_id)
 
     def _check(self, run: NewRun) -> None:
         self._check_open()

@@ -6,6 +6,7 @@ import signal
 from collections import deque
 from collections.abc import Callable, Mapping
 from functools import partial
+from pathlib import Path
 from typing import Any, TypeVar
 
 from durable_agents.journal import Entry, MemoryUpdate
@@ -77,6 +78,11 @@ class CrashingStore:
 
     def __repr__(self) -> str:
         return f"CrashingStore({self._inner!r}, after={self._after})"
+
+    @property
+    def control_path(self) -> Path | None:
+        """That of the inner store."""
+        return self._inner.control_path
 
     async def open(self, owner: str) -> StoreFacts:
         """Take the inner store for one worker."""

@@ -1,6 +1,13 @@
 """The worker: the only room that both asks the rules and moves the world."""
 
 from durable_agents.worker._call import current_call
+from durable_agents.worker._commands import (
+    CancelRun,
+    Command,
+    PruneRuns,
+    ResolveCall,
+    RetryRun,
+)
 from durable_agents.worker._current import CallInfo
 from durable_agents.worker._handle import Run
 from durable_agents.worker._outputs import Output
@@ -15,18 +22,26 @@ from durable_agents.worker._steering import (
     retention,
     retry,
 )
+from durable_agents.worker._visit import Executed, carry_out
 from durable_agents.worker._worker import Worker, WorkerStatistics
 
 __all__ = [
     "UNSET",
     "CallInfo",
+    "CancelRun",
+    "Command",
+    "Executed",
     "Output",
+    "PruneRuns",
+    "ResolveCall",
+    "RetryRun",
     "Run",
     "Worker",
     "WorkerSettings",
     "WorkerStatistics",
     "arun_agent",
     "cancel",
+    "carry_out",
     "current_call",
     "prune",
     "put_back",

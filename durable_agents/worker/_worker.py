@@ -19,6 +19,8 @@ from durable_agents.events import Event, InputEvent
 from durable_agents.journal import RunStatus
 from durable_agents.serialization import Codec
 from durable_agents.store import AcceptedRun, InMemoryStore, NewRun, Store, StoreFacts
+from durable_agents.worker._commands import execute
+from durable_agents.worker._control import ControlServer
 from durable_agents.worker._dispatcher import Dispatcher
 from durable_agents.worker._handle import Run
 from durable_agents.worker._lease import Lease
@@ -93,6 +95,7 @@ class Worker(RunVerbs):
         self._clock = SystemClock() if clock is None else clock
         super().__init__()
         self._crash: BaseException | None = None
+        self._control: ControlServer | None = None
         self._stopping: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
@@ -116,6 +119,9 @@ class Worker(RunVerbs):
             raise
         services.lineage.install()
         self._dispatcher.dispatch()
+        if self._store.control_path is not None:
+            self._control = ControlServer(self._store.control_path, partial(execute, self))
+            await self._control.open()
         return self
 
     async def __aexit__(
@@ -126,6 +132,8 @@ class Worker(RunVerbs):
     ) -> None:
         services = self._opened
         try:
+            if self._control is not None:
+                await self._control.close()
             await self.stop()
         finally:
             services.lineage.uninstall()

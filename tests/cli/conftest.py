@@ -1,9 +1,12 @@
 """An environment with something to find in it, and a place for stores."""
 
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.cli._job import Job
 from tests.cli._kit import install
 
 
@@ -27,3 +30,16 @@ def site(tmp_path: Path) -> Path:
 def store(tmp_path: Path) -> Path:
     """Where a store may be made."""
     return tmp_path / "audit.db"
+
+
+@pytest.fixture
+def job(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Job]:
+    """An agent and its inputs; its module is forgotten afterwards."""
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    before = set(sys.modules)
+    yield Job(tmp_path, capsys, "shop_agent")
+    for name in set(sys.modules) - before:
+        if name.startswith("shop_agent"):
+            del sys.modules[name]

@@ -22,6 +22,9 @@ FILE = "DURABLE_AGENTS_WITNESS"
 LIFE = "DURABLE_AGENTS_LIFE"
 """Environment variable: number of the process among those that worked on the store."""
 
+LATENCY = "DURABLE_AGENTS_LATENCY"
+"""Environment variable: seconds that a call of the reviews takes."""
+
 _encode = msgspec.json.Encoder().encode
 
 

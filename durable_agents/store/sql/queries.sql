@@ -120,3 +120,13 @@ DELETE FROM blobs WHERE run = ?;
 
 -- prune_outputs: the same
 DELETE FROM outputs WHERE run = ?;
+
+-- latest_runs: for people, the newest first; NULL stands for any status, any key
+SELECT run, id, agent, key, status, turn FROM runs
+WHERE (? IS NULL OR status = ?) AND (? IS NULL OR key = ?) ORDER BY run DESC LIMIT ?;
+
+-- status_counts: how many runs there are of each status
+SELECT status, count(*) FROM runs GROUP BY status;
+
+-- runs_between: runs whose callers' ids lie between two texts, the second one excluded
+SELECT run, id, agent, key, status, turn FROM runs WHERE id >= ? AND id < ?;

@@ -1,0 +1,200 @@
+"""What a run has done, step by step, for people and programs."""
+
+from collections.abc import Sequence
+
+import msgspec
+
+from durable_agents.cli._reasons import reason_in
+from durable_agents.cli._values import error_text, readable
+from durable_agents.journal import (
+    ActionCompleted,
+    ActionFailed,
+    ActionStarted,
+    CallAbandoned,
+    CallBegun,
+    CallResolved,
+    CallRetried,
+    CallsCleared,
+    CallSettled,
+    DeliveredOutOfOrder,
+    Entry,
+    RunAccepted,
+    RunState,
+    RunTakenOver,
+    call_id,
+    place,
+)
+from durable_agents.store import OutputRow, RunRow
+
+__all__ = ["RunView", "Step", "view_of"]
+
+
+class Step(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """One thing that happened."""
+
+    at: float
+    """Seconds since 1970-01-01 UTC."""
+    what: str
+    """`"call"`, `"action started"`, `"run parked"` ..."""
+    action: str = ""
+    place: str = ""
+    """Of a call: its branch and position."""
+    call_id: str = ""
+    call: str = ""
+    """Of a call: the function and a preview of its arguments."""
+    status: str = ""
+    """Of a call: succeeded, failed, abandoned, retried, or in doubt."""
+    attempt: int | None = None
+    seconds: float | None = None
+    """Of a call whose beginning is on record: how long it took."""
+    detail: str = ""
+    """An error, a reason, what changed."""
+
+
+class RunView(msgspec.Struct, frozen=True, kw_only=True):
+    """One run: what `show --json` writes."""
+
+    run: str
+    agent: str
+    key: str
+    status: str
+    reason: str
+    """Why it failed, is parked or was cancelled."""
+    accepted_at: float
+    input: msgspec.Raw
+    steps: list[Step]
+    outputs: list[msgspec.Raw]
+
+
+def view_of(
+    row: RunRow, journal: Sequence[tuple[int, Sequence[Entry]]], outputs: Sequence[OutputRow]
+) -> RunView:
+    """What is on record of a run.
+
+    Args:
+        row: The run.
+        journal: Its rows, the acceptance first.
+        outputs: Its outputs, in order.
+    """
+    state = RunState.of(journal)
+    accepted = state.accepted
+    assert accepted is not None, "the first row of a journal is the acceptance"
+    timeline = _Timeline()
+    for _, entries in journal:
+        for entry in entries:
+            timeline.add(entry)
+    return RunView(
+        run=row.run_id,
+        agent=row.agent,
+        key=row.key,
+        status=row.status.name.lower(),
+        reason=reason_in(state),
+        accepted_at=accepted.at,
+        input=readable(accepted.input),
+        steps=timeline.steps,
+        outputs=[readable(output.event.payload) for output in outputs],
+    )
+
+
+class _Timeline:
+    """Steps of a run, entry by entry."""
+
+    def __init__(self) -> None:
+        self.steps: list[Step] = []
+        self._actions: dict[int, tuple[int, str]] = {}
+        """Event number and name of each action run."""
+        self._begun: dict[tuple[int, str, int], Step] = {}
+        """Calls that have begun on record and not settled."""
+
+    def add(self, entry: Entry) -> None:
+        """Take the next entry in."""
+        match entry:
+            case CallBegun() | CallSettled() | CallAbandoned() | CallRetried():
+                self._add_call(entry)
+            case ActionStarted() | ActionCompleted():
+                self._add_action(entry)
+            case CallResolved():
+                begun = self._begun.pop((entry.action, entry.branch, entry.position), None)
+                if begun is not None:
+                    begun.status = "made again"
+                self._add_other(entry)
+            case _:
+                self._add_other(entry)
+
+    def _add_call(self, entry: CallBegun | CallSettled | CallAbandoned | CallRetried) -> None:
+        key = (entry.action, entry.branch, entry.position)
+        step = self._begun.pop(key, None)
+        if step is None:
+            step = self._call_step(entry)
+            self.steps.append(step)
+        elif not isinstance(entry, CallBegun):
+            step.seconds = entry.at - step.at
+        match entry:
+            case CallBegun():
+                step.status, step.attempt = "in doubt", entry.attempt
+                self._begun[key] = step
+            case CallSettled():
+                step.status, step.attempt = "succeeded", entry.attempt
+                if entry.failed:
+                    step.status, step.detail = "failed", error_text(entry.payload)
+            case CallRetried():
+                step.status, step.attempt = "retried", entry.attempt
+                step.detail = error_text(entry.error)
+            case _:
+                step.status = "abandoned"
+
+    def _call_step(self, entry: CallBegun | CallSettled | CallAbandoned | CallRetried) -> Step:
+        event, action = self._actions.get(entry.action, (0, ""))
+        key = (entry.branch, entry.position)
+        preview = "..." if isinstance(entry, CallRetried) else entry.preview
+        return Step(
+            at=entry.at,
+            what="call",
+            action=action,
+            place=place(key),
+            call_id=call_id(event, action, key),
+            call=f"{entry.function}({preview})",
+        )
+
+    def _add_action(self, entry: ActionStarted | ActionCompleted) -> None:
+        self._actions[entry.action] = (entry.event, entry.name)
+        if isinstance(entry, ActionStarted):
+            step = Step(at=entry.at, what="action started", action=entry.name)
+        else:
+            sent = f"{len(entry.events)} events, {entry.outputs} outputs"
+            step = Step(at=entry.at, what="action completed", action=entry.name, detail=sent)
+        self.steps.append(step)
+
+    def _add_other(self, entry: Entry) -> None:
+        step = Step(at=entry.at, what=_words(entry), detail=_detail(entry))
+        number = getattr(entry, "action", None)
+        if number is not None:
+            _, step.action = self._actions.get(number, (0, ""))
+        branch = getattr(entry, "branch", None)
+        if branch is not None:
+            step.place = place((branch, getattr(entry, "position", 0)))
+        self.steps.append(step)
+
+
+def _words(entry: Entry) -> str:
+    """The name of an entry's class, in words."""
+    name = type(entry).__name__
+    return "".join(f" {c.lower()}" if c.isupper() else c for c in name).strip()
+
+
+def _detail(entry: Entry) -> str:
+    match entry:
+        case RunAccepted():
+            return ""
+        case RunTakenOver():
+            return f"by {entry.worker}"
+        case CallsCleared():
+            return entry.difference
+        case ActionFailed():
+            return error_text(entry.error)
+        case DeliveredOutOfOrder():
+            overtaken = (entry.overtaken_branch, entry.overtaken_position)
+            return f"before {place(overtaken)}"
+        case _:
+            error = getattr(entry, "error", None)
+            return getattr(entry, "reason", "") if error is None else error_text(error)

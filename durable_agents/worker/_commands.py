@@ -1,0 +1,121 @@
+"""Decisions about runs as data: what a person asks of a worker from another process."""
+
+from typing import Any, TypeAlias
+
+import msgspec
+
+from durable_agents.clock import Clock
+from durable_agents.serialization import Codec
+from durable_agents.store import Store
+from durable_agents.worker._steering import (
+    UNSET,
+    Decide,
+    cancel,
+    prune,
+    put_back,
+    resolution,
+    retention,
+    retry,
+)
+from durable_agents.worker._verbs import RunVerbs
+
+__all__ = [
+    "CancelRun",
+    "Command",
+    "PruneRuns",
+    "ResolveCall",
+    "RetryRun",
+    "execute",
+    "execute_stored",
+]
+
+
+class CancelRun(msgspec.Struct, frozen=True, tag="cancel", forbid_unknown_fields=True):
+    """Give a run up."""
+
+    run: str
+    reason: str
+
+
+class RetryRun(msgspec.Struct, frozen=True, tag="retry", forbid_unknown_fields=True):
+    """Put a failed or parked run back to work."""
+
+    run: str
+    repeat_failed: bool = False
+    """Make those calls again whose failure ended their branch."""
+
+
+class ResolveCall(msgspec.Struct, frozen=True, tag="resolve", forbid_unknown_fields=True):
+    """Say what became of a call in doubt: exactly one of value, error and rerun."""
+
+    run: str
+    call: str | None = None
+    """Id of the call; None: the only one in doubt."""
+    value: Any = msgspec.UNSET
+    """What it returned: data that JSON can hold."""
+    error: str | None = None
+    """Why it failed."""
+    rerun: bool = False
+    """It did not take effect: make it again."""
+
+
+class PruneRuns(msgspec.Struct, frozen=True, tag="prune", forbid_unknown_fields=True):
+    """Delete ended runs."""
+
+    older_than: float | None = None
+    """Only those that ended so many seconds ago."""
+    keep: int | None = None
+    """All but the latest so many."""
+    failed: bool = False
+    """Failed ones, too."""
+
+
+Command: TypeAlias = CancelRun | RetryRun | ResolveCall | PruneRuns
+
+
+async def execute(worker: RunVerbs, command: Command) -> int | None:
+    """Have a worker do it; returns how many runs were forgotten, of `PruneRuns`.
+
+    Raises:
+        DurableAgentsError: As the worker's own verb does.
+        ValueError: The command contradicts itself.
+    """
+    match command:
+        case CancelRun(run, reason):
+            await worker.cancel(run, reason)
+        case RetryRun(run, repeat_failed):
+            await worker.retry(run, repeat_failed=repeat_failed)
+        case ResolveCall(run, call, value, error, is_rerun):
+            value = UNSET if value is msgspec.UNSET else value
+            await worker.resolve(run, call, value=value, error=error, rerun=is_rerun)
+        case PruneRuns(older_than, keep, failed):
+            return await worker.prune(older_than=older_than, keep=keep, failed=failed)
+    return None
+
+
+async def execute_stored(
+    store: Store, command: Command, codec: Codec, clock: Clock
+) -> int | None:
+    """The same over a store that no worker owns; the next worker sees what was decided.
+
+    Raises:
+        DurableAgentsError: As the worker's own verb does.
+        ValueError: The command contradicts itself.
+    """
+    match command:
+        case CancelRun(run, reason):
+            await cancel(store, clock, run, reason)
+        case RetryRun(run, repeat_failed):
+            await put_back(store, clock, run, retry(repeats_failed=repeat_failed))
+        case ResolveCall():
+            await put_back(store, clock, command.run, _decision(command, codec))
+        case PruneRuns(older_than, keep, failed):
+            return await prune(store, retention(clock.now(), older_than, keep, failed=failed))
+    return None
+
+
+def _decision(command: ResolveCall, codec: Codec) -> Decide:
+    value = UNSET if command.value is msgspec.UNSET else command.value
+    return resolution(
+        codec, command.call, value=value, error=command.error, rerun=command.rerun
+    )

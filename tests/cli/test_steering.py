@@ -1,0 +1,366 @@
+"""Commands that look at runs and decide about them, with and without a worker."""
+
+import asyncio
+import json
+import sqlite3
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+
+from durable_agents import Agent, SqliteStore, Worker, WorkerSettings
+from durable_agents.cli import main
+from durable_agents.cli._agents import load_agent
+from durable_agents.store import StoreFacts
+from durable_agents.worker import Command, _visit
+from tests.cli._job import Job
+
+T = TypeVar("T")
+
+ASKS = """
+import asyncio
+
+attempts = []
+begun = asyncio.Event()
+is_broken = True
+
+
+@durable(on_interrupt="ask", name="pay")
+async def pay(amount):
+    attempts.append(amount)
+    if len(attempts) == 1:
+        begun.set()
+        await asyncio.sleep(3600)
+    return amount
+
+
+asking = Agent("shop", input=Order)
+
+
+@asking.action(InputEvent)
+async def sell_asking(event, ctx):
+    ctx.output(await ctx.durable(pay, event.input.amount))
+
+
+async def flaky(amount):
+    if is_broken:
+        raise OSError("out of order")
+    return amount
+
+
+failing = Agent("shop", input=Order)
+
+
+@failing.action(InputEvent)
+async def sell_failing(event, ctx):
+    ctx.output(await ctx.durable(flaky, event.input.amount))
+"""
+
+
+@pytest.fixture
+def parked(job: Job) -> Job:
+    """A run, `a`, that is parked: its payment was interrupted, and is in doubt."""
+    job.add_to_module(ASKS)
+    asyncio.run(interrupt(job, load_agent(f"{job.module}:asking")))
+    job.give({"product": "tea", "amount": 1, "n": "a"})
+    assert 1 == job.run("--id=n", agent=f"{job.module}:asking")
+    return job
+
+
+async def interrupt(job: Job, agent: Agent) -> None:
+    settings = WorkerSettings(shutdown_grace_seconds=0.0)
+    async with Worker(agent, store=SqliteStore(job.store), settings=settings) as worker:
+        await worker.submit({"product": "tea", "amount": 1}, key="tea", id="a")
+        await module_of(job)["begun"].wait()
+
+
+def module_of(job: Job) -> dict[str, Any]:
+    """What the agent's module holds."""
+    return vars(sys.modules[job.module.stem])
+
+
+def shown(job: Job, run: str = "a") -> dict[str, Any]:
+    """What `show --json` says."""
+    assert 0 == job.command("show", run, f"--store={job.store}", "--json")
+    found: dict[str, Any] = json.loads(job.written)
+    return found
+
+
+def status(job: Job, run: str = "a") -> str:
+    return str(shown(job, run)["status"])
+
+
+def test_a_parked_run_is_listed_with_its_reason(parked: Job) -> None:
+    """By its state and its key; the table and the object say the same."""
+    assert 0 == parked.command("runs", f"--store={parked.store}", "--status=parked", "--json")
+    listing = json.loads(parked.written)
+
+    (run,) = listing["runs"]
+    assert ("a", "shop", "tea", "parked") == (
+        run["run"],
+        run["agent"],
+        run["key"],
+        run["status"],
+    )
+    assert "pay" in run["reason"]
+    assert {"parked": 1} == listing["counts"]
+    assert 0 == parked.command("runs", f"--store={parked.store}", "--key=tea")
+    assert "1 of 1 runs: 1 parked" == parked.written.splitlines()[-1]
+    assert 0 == parked.command("runs", f"--store={parked.store}", "--key=nut")
+    assert "0 of 1 runs: 1 parked" == parked.written.splitlines()[-1]
+
+
+def test_the_timeline_marks_the_call_in_doubt(parked: Job) -> None:
+    """With what a person needs to resolve it."""
+    (call,) = [step for step in shown(parked)["steps"] if step["what"] == "call"]
+
+    assert ("in doubt", "pay(1)", 1, "0:sell_asking:root:0", "root:0") == (
+        call["status"],
+        call["call"],
+        call["attempt"],
+        call["call_id"],
+        call["place"],
+    )
+    assert 0 == parked.command("show", "a", f"--store={parked.store}")
+    assert "run a of agent shop, key tea: parked" == parked.written.splitlines()[0]
+    assert "in doubt" in parked.written
+
+
+@pytest.mark.parametrize(
+    ("outcome", "ended", "output"),
+    [
+        (["--value=41"], "completed", [41]),
+        (["0:sell_asking:root:0", "--value={}"], "completed", [{}]),
+        (["--rerun"], "completed", [1]),
+        (["--error=it never arrived"], "failed", []),
+    ],
+)
+def test_a_call_in_doubt_is_resolved_where_nobody_owns_the_store(
+    outcome: list[str], ended: str, output: list[object], parked: Job
+) -> None:
+    """The next worker goes on from there."""
+    code = parked.command("resolve", "a", *outcome, f"--store={parked.store}")
+
+    assert (0, "run a goes on: the next worker takes it up\n") == (code, parked.written)
+    parked.run("--id=n", agent=f"{parked.module}:asking")
+    view = shown(parked)
+    assert (ended, output) == (view["status"], view["outputs"])
+    if ended == "failed":
+        assert "it never arrived" in view["reason"]
+
+
+def test_a_failed_run_is_retried(job: Job) -> None:
+    """With its failed call made again, where that is asked for."""
+    job.add_to_module(ASKS)
+    job.give({"product": "tea", "amount": 1, "n": "a"})
+    agent = f"{job.module}:failing"
+    assert 1 == job.run("--id=n", agent=agent)
+    module_of(job)["is_broken"] = False
+
+    assert 0 == job.command("retry", "a", f"--store={job.store}")
+    assert 1 == job.run("--id=n", agent=agent)
+    assert 0 == job.command("retry", "a", f"--store={job.store}", "--repeat-failed")
+    assert 0 == job.run("--id=n", agent=agent)
+    assert "completed" == status(job)
+    assert [1] == [line["value"] for line in job.outputs()]
+
+
+def test_a_parked_run_is_cancelled_with_a_reason(parked: Job) -> None:
+    """It ends at once, and its key goes on."""
+    options = [f"--store={parked.store}", "--reason=the shop is closed"]
+
+    assert 0 == parked.command("cancel", "a", *options)
+
+    view = shown(parked)
+    assert ("cancelled", "the shop is closed") == (view["status"], view["reason"])
+    assert 0 == parked.run("--id=n", agent=f"{parked.module}:asking")
+
+
+def test_ended_runs_are_pruned(job: Job) -> None:
+    """By age and number; failed ones only if asked for."""
+    job.give(*({"product": "tea", "amount": n, "n": str(n)} for n in (-1, 1, 2, 3)))
+    job.run("--id=n")
+    store = f"--store={job.store}"
+
+    assert 0 == job.command("prune", store, "--older-than=1h")
+    assert "0 runs forgotten\n" == job.written
+    assert 0 == job.command("prune", store, "--keep=1")
+    assert "2 runs forgotten\n" == job.written
+    assert 0 == job.command("prune", store, "--older-than=0s", "--failed")
+    assert "2 runs forgotten\n" == job.written
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (["show", "b"], "there is no run 'b'"),
+        (["retry", "b"], "run b: the store has no run of this id"),
+        (["cancel", "b"], "run b: the store has no run of this id"),
+        (["resolve", "b", "--rerun"], "run b: the store has no run of this id"),
+        (["resolve", "a", "0:x:root:7", "--rerun"], "calls in doubt: 0:sell_asking:root:0"),
+        (["prune"], "say what to keep"),
+    ],
+)
+def test_what_cannot_be_decided_is_a_usage_error(
+    arguments: list[str], problem: str, parked: Job
+) -> None:
+    """One line, and nothing is changed."""
+    before = shown(parked)
+
+    code = parked.command(*arguments, f"--store={parked.store}")
+
+    assert (2, 1) == (code, len(parked.told.splitlines()))
+    assert problem in parked.told
+    assert before == shown(parked)
+
+
+@pytest.mark.parametrize("command", ["retry", "cancel"])
+def test_a_completed_run_stays_as_it_is(command: str, job: Job) -> None:
+    """Its state does not allow it."""
+    job.give({"product": "tea", "amount": 1, "n": "a"})
+    job.run("--id=n")
+
+    assert 2 == job.command(command, "a", f"--store={job.store}")
+    assert "run a: it is completed; only" in job.told
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["resolve", "a"],
+        ["resolve", "a", "--rerun", "--value=1"],
+        ["resolve", "a", "--value={"],
+        ["prune", "--older-than=soon"],
+        ["prune", "--keep=-1"],
+        ["runs", "--status=lost"],
+        ["runs", "--limit=0"],
+        ["show"],
+    ],
+)
+def test_a_wrong_command_line_is_a_usage_error(arguments: list[str], job: Job) -> None:
+    """As argparse has it."""
+    with pytest.raises(SystemExit) as ended:
+        main([*arguments, f"--store={job.store}"])
+
+    assert 2 == ended.value.code
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["runs"],
+        ["show", "a"],
+        ["retry", "a"],
+        ["cancel", "a"],
+        ["resolve", "a", "--rerun"],
+        ["prune", "--keep=1"],
+    ],
+)
+def test_a_store_that_is_not_there_is_not_made(arguments: list[str], job: Job) -> None:
+    """A typing error in a path is a store error."""
+    code = job.command(*arguments, f"--store={job.store}")
+
+    assert (3, False) == (code, job.store.exists())
+    assert "there is no such file" in job.told
+
+
+def with_worker(job: Job, commands: Callable[[], T]) -> T:
+    """Call the command line while a worker owns the store; it then does what it has to."""
+    agent = load_agent(f"{job.module}:asking")
+
+    async def work() -> T:
+        async with Worker(agent, store=SqliteStore(job.store)) as worker:
+            found = await asyncio.to_thread(commands)
+            await worker.drain()
+            return found
+
+    return asyncio.run(work())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "ended"),
+    [
+        (["resolve", "a", "--value=41"], "completed"),
+        (["retry", "a"], "parked"),
+        (["cancel", "a"], "cancelled"),
+    ],
+)
+def test_the_worker_that_owns_the_store_does_it(
+    arguments: list[str], ended: str, parked: Job
+) -> None:
+    """Through its socket, and at once."""
+
+    def command() -> int:
+        return parked.command(*arguments, f"--store={parked.store}")
+
+    code = with_worker(parked, command)
+
+    assert (0, ended) == (code, status(parked))
+    assert not Path(f"{parked.store}.sock").exists()
+
+
+def test_what_the_worker_refuses_is_told_as_without_it(parked: Job) -> None:
+    """The same words and the same code."""
+
+    def commands() -> list[tuple[int, str]]:
+        store = f"--store={parked.store}"
+        found = [(parked.command("retry", "b", store), parked.told)]
+        found.append((parked.command("prune", "--keep=0", store), parked.written))
+        return found
+
+    refused, pruned = with_worker(parked, commands)
+
+    assert (0, "0 runs forgotten\n") == pruned
+    assert 2 == refused[0]
+    assert "run b: the store has no run of this id" in refused[1]
+
+
+def test_a_command_leaves_on_record_how_the_last_worker_ended(job: Job) -> None:
+    """A run that killed its worker is told apart by it; a command is no worker."""
+    job.give({"product": "tea", "amount": -1, "n": "a"})
+    job.run("--id=n")
+    with sqlite3.connect(job.store) as connection:
+        connection.execute("UPDATE meta SET value = '0' WHERE name = 'was_closed'")
+    connection.close()
+
+    assert 0 == job.command("retry", "a", f"--store={job.store}")
+
+    async def facts() -> StoreFacts:
+        store = SqliteStore(job.store)
+        found = await store.open("worker 2")
+        await store.close()
+        return found
+
+    assert not asyncio.run(facts()).was_closed
+
+
+def test_a_worker_that_comes_between_is_asked_after_all(
+    parked: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It had not begun to listen when it was asked first."""
+    ask = _visit.ask_owner
+    answers = [False]
+
+    async def late(path: Path, command: Command) -> int | None:
+        if answers:
+            answers.pop()
+            raise ConnectionRefusedError
+        return await ask(path, command)
+
+    monkeypatch.setattr(_visit, "ask_owner", late)
+    code = with_worker(parked, lambda: parked.command("cancel", "a", f"--store={parked.store}"))
+
+    assert (0, "cancelled") == (code, status(parked))
+
+
+def test_an_owner_that_does_not_listen_is_named(parked: Job) -> None:
+    """It may be of an older version, or another command."""
+
+    def command() -> int:
+        Path(f"{parked.store}.sock").unlink()
+        return parked.command("cancel", "a", f"--store={parked.store}")
+
+    assert 3 == with_worker(parked, command)
+    assert "it is owned by shop (process " in parked.told
