@@ -23,7 +23,7 @@ class Executed(NamedTuple):
 
 
 async def carry_out(command: Command, store: SqliteStore, owner: str) -> Executed:
-    """Have the worker that owns a store do something; do it here where none does.
+    """Have the worker that owns a store do something; do it here where none does it alone.
 
     Cancellation: it may be done all the same.
 
@@ -51,7 +51,23 @@ async def carry_out(command: Command, store: SqliteStore, owner: str) -> Execute
             # A worker may have taken it just now.
             return Executed(by_owner=True, pruned=await ask_owner(path, command))
         except ConnectionError:
-            raise owned from None
+            return await _share(command, store, owner, owned)
+    return await _execute(command, store)
+
+
+async def _share(
+    command: Command, store: SqliteStore, owner: str, owned: StoreOwnedError
+) -> Executed:
+    """Decide beside the workers that share a file; one of them takes up what is to be run."""
+    shared = SqliteStore(store.path, synchronous=store.synchronous, shared=True)
+    try:
+        await shared.open(owner)
+    except StoreOwnedError:
+        raise owned from None  # one worker owns it alone, and takes no commands
+    return await _execute(command, shared)
+
+
+async def _execute(command: Command, store: SqliteStore) -> Executed:
     try:
         pruned = await execute_stored(store, command, Codec(), SystemClock())
         return Executed(by_owner=False, pruned=pruned)

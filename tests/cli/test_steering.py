@@ -266,12 +266,13 @@ def test_a_store_that_is_not_there_is_not_made(arguments: list[str], job: Job) -
     assert "there is no such file" in job.told
 
 
-def with_worker(job: Job, commands: Callable[[], T]) -> T:
-    """Call the command line while a worker owns the store; it then does what it has to."""
+def with_worker(job: Job, commands: Callable[[], T], *, shared: bool = False) -> T:
+    """Call the command line while a worker has the store; it then does what it has to."""
     agent = load_agent(f"{job.module}:asking")
 
     async def work() -> T:
-        async with Worker(agent, store=SqliteStore(job.store)) as worker:
+        store = SqliteStore(job.store, shared=shared)
+        async with Worker(agent, store=store) as worker:
             found = await asyncio.to_thread(commands)
             await worker.drain()
             return found
@@ -299,6 +300,27 @@ def test_the_worker_that_owns_the_store_does_it(
 
     assert (0, ended) == (code, status(parked))
     assert not Path(f"{parked.store}.sock").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "ended"),
+    [
+        (["resolve", "a", "--value=41"], "completed"),
+        (["retry", "a"], "parked"),
+        (["cancel", "a"], "cancelled"),
+    ],
+)
+def test_workers_that_share_the_store_take_up_what_was_decided(
+    arguments: list[str], ended: str, parked: Job
+) -> None:
+    """None of them owns it, so the command decides beside them."""
+
+    def command() -> int:
+        return parked.command(*arguments, f"--store={parked.store}")
+
+    code = with_worker(parked, command, shared=True)
+
+    assert (0, ended) == (code, status(parked))
 
 
 def test_what_the_worker_refuses_is_told_as_without_it(parked: Job) -> None:
