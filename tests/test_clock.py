@@ -1,6 +1,10 @@
 """The machine's clocks, as the package reads them."""
 
-from durable_agents import SystemClock
+from pathlib import Path
+
+import pytest
+
+from durable_agents import SystemClock, clock
 
 YEAR_2026 = 1_767_225_600.0
 
@@ -26,3 +30,12 @@ async def test_no_time_is_slept_at_once() -> None:
 def test_the_machine_has_been_started_once() -> None:
     """Every process gets the same id, until it restarts."""
     assert SystemClock().boot_id() == SystemClock().boot_id()
+
+
+def test_a_machine_that_gives_its_start_no_id_is_asked_in_vain(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The answer is the same in all of its processes."""
+    monkeypatch.setattr(clock, "_BOOT_ID", tmp_path / "boot_id")
+
+    assert not SystemClock().boot_id()
