@@ -18,11 +18,14 @@ from durable_agents.store._claims import Beat, Claimant, ClaimedRun, Pulse
 from durable_agents.store._file_lock import SharedLock
 from durable_agents.store._port import AcceptedRun, NewRun, Write
 from durable_agents.store._sqlite_file import read_meta
-from durable_agents.store._write_queue import Acceptance, WriteQueue
+from durable_agents.store._write_queue import Acceptance, Commit, WriteQueue
 
 __all__ = ["BeatWrite", "Found", "Membership", "Peer", "SharedQueue", "register"]
 
 logger = logging.getLogger("durable_agents")
+
+_OUTDATED = 0
+"""A fencing token that no worker has."""
 
 Execute: TypeAlias = Callable[[Callable[[sqlite3.Connection], Any]], Awaitable[Any]]
 
@@ -62,6 +65,8 @@ class Found:
     is_hungry: bool = False
     """Whether more may be there to claim than was looked at."""
     ended: set[int] = field(default_factory=set[int])
+    given_back: set[int] = field(default_factory=set[int])
+    """Runs that ended in an earlier transaction, of which nobody knew that it was committed."""
     accepted: set[int] = field(default_factory=set[int])
     """Runs claimed as they were accepted."""
     claimed: list[ClaimedRun] = field(default_factory=list[ClaimedRun])
@@ -129,6 +134,12 @@ class Membership:
         """Whether the run was this worker's, and is closed to it."""
         return number in self.lost
 
+    def epoch_of(self, number: int) -> int | None:
+        """Under which fencing token a write of the run is enqueued; None: as nobody's."""
+        if number in self.lost:
+            return _OUTDATED
+        return self.epoch if number in self.mine else None
+
     def forget(self, number: int) -> None:
         """A run that was lost has ended here."""
         self.lost.discard(number)
@@ -162,7 +173,7 @@ class Membership:
         self.cursor, self.expires, self.boot = found.cursor, found.expires, found.boot
         self.is_unsure = False
         self._is_hungry = found.is_hungry
-        self.mine -= found.ended
+        self.mine -= found.ended | found.given_back
         self.mine |= found.accepted
         self.mine.update(run.number for run in found.claimed)
         for peer in found.struck_out:
@@ -215,7 +226,7 @@ class Membership:
             # The one who owned it alone died: whatever is open may be what killed it.
             connection.execute(sql["orphan"])
             connection.execute(sql["set_meta"], ("was_closed", "1"))
-        self.epoch = register(connection, sql, self.owner, self.lock.name)
+        self.epoch = register(connection, sql, self, self.find())
         numbers = connection.execute(sql["last_numbers"]).fetchone()
         connection.execute("COMMIT")
         return meta["token"], numbers
@@ -245,14 +256,16 @@ class Membership:
 
 
 def register(
-    connection: sqlite3.Connection, sql: Mapping[str, str], owner: str, lock: str
+    connection: sqlite3.Connection, sql: Mapping[str, str], member: Membership, found: Found
 ) -> int:
     """Enter a worker under a new fencing token, within a transaction; an older entry goes."""
+    owner, lock = member.owner, member.lock.name
     for epoch, _, known, *_ in connection.execute(sql["workers"]).fetchall():
         if known == lock:
             connection.execute(sql["hand_on"], (None, epoch))
             connection.execute(sql["strike_out"], (epoch,))
-    epoch = connection.execute(sql["register"], (owner, lock, None, None)).lastrowid
+    row = (owner, lock, found.boot, found.expires)
+    epoch = connection.execute(sql["register"], row).lastrowid
     assert epoch is not None, "a row was inserted"
     return epoch
 
@@ -261,7 +274,17 @@ class SharedQueue(WriteQueue):
     """A queue of writes whose numbers are given in the transaction, not before.
 
     Numbers below 0 tell writes apart that are no run's yet.
+
+    Args:
+        name: Name of the store, for errors.
+        token: Random name of the store, part of the ids of its runs.
+        commit: Makes a batch durable; see `GroupCommit`.
+        membership: This worker.
     """
+
+    def __init__(self, name: str, token: str, commit: Commit, membership: Membership) -> None:
+        super().__init__(name, token, 0, commit)
+        self._membership = membership
 
     def accept(self, run: NewRun) -> asyncio.Future[AcceptedRun]:
         """Queue an input; see `WriteQueue.accept`."""
@@ -276,6 +299,7 @@ class SharedQueue(WriteQueue):
     def append(self, write: Write) -> asyncio.Future[int]:
         """Queue entries of a run; a new turn is given in the transaction, too."""
         self._check_open()
+        write.epoch = self._membership.epoch_of(write.number)
         body = encode_row(write.number, write.entries)
         return self._commits.enqueue(write.number, write, body)
 

@@ -121,6 +121,8 @@ class Write(msgspec.Struct, kw_only=True):
             have yet: what the entries refer to must be there when they are.
         requeues: Whether the run goes to the end of the line of its key.
         turn: Its new place there; the store sets it.
+        epoch: Fencing token of the worker that had the run when the write was enqueued; a
+            store that is shared sets it. None: the worker did not have it.
     """
 
     number: int
@@ -131,6 +133,7 @@ class Write(msgspec.Struct, kw_only=True):
     blobs: Mapping[bytes, Payload] | None = None
     requeues: bool = False
     turn: int = 0
+    epoch: int | None = None
 
     @property
     def ended_at(self) -> float | None:

@@ -15,7 +15,7 @@ from durable_agents.errors import StoreConflictError, StoreError
 from durable_agents.journal import BATCH_BITS, RunStatus
 from durable_agents.store._claims import Beat, ClaimedRun, Pulse
 from durable_agents.store._membership import BeatWrite, Found, Membership, SharedQueue, register
-from durable_agents.store._port import AcceptedRun
+from durable_agents.store._port import AcceptedRun, Write
 from durable_agents.store._transaction import Known, Transaction
 from durable_agents.store._write_queue import Acceptance, QueuedWrite
 
@@ -126,13 +126,14 @@ class SharedTransaction:
         found, sql = self._found, self._sql
         if not connection.execute(sql["is_registered"], (found.epoch,)).fetchone()[0]:
             found.is_struck_out = True
-            owner, lock = self._membership.owner, self._membership.lock.name
-            found.epoch = register(connection, sql, owner, lock)
-            found.expires = None
+            # Late from the start: it holds nothing for good before it has beaten again.
+            found.epoch = register(connection, sql, self._membership, found)
         elif self._membership.is_unsure:
-            rows = connection.execute(sql["held"], (found.epoch,)).fetchall()
-            strays = [run for (run,) in rows if run not in self._membership.mine]
-            connection.executemany(sql["claim"], [(None, run) for run in strays])
+            rows = connection.execute(sql["held"], (found.epoch,))
+            held = {run for (run,) in rows}
+            strays = [(None, run) for run in held - self._membership.mine]
+            connection.executemany(sql["claim"], strays)
+            found.given_back |= self._membership.mine - held
 
     def _number_all(self, connection: sqlite3.Connection) -> None:
         """Give every write its number, and leave out those that another worker forbids."""
@@ -149,7 +150,7 @@ class SharedTransaction:
                 self._last_input = (number, queued.body)
             elif isinstance(write, BeatWrite):
                 continue
-            elif self._is_refused(connection, queued.number):
+            elif self._is_refused(connection, write):
                 problem = (
                     f"run number {queued.number} is another worker's: leave it to that one"
                 )
@@ -174,15 +175,16 @@ class SharedTransaction:
         self._position += 1
         return self._position
 
-    def _is_refused(self, connection: sqlite3.Connection, number: int) -> bool:
-        member = self._membership
-        if number in member.lost:
+    def _is_refused(self, connection: sqlite3.Connection, write: Write) -> bool:
+        found = self._found
+        # By when it was enqueued: the run may have been lost since, even ended elsewhere.
+        if write.epoch not in {None, found.epoch}:
             return True
-        if number in member.mine:
-            return self._found.is_struck_out
+        if write.number in self._membership.mine and write.number not in found.given_back:
+            return found.is_struck_out
         # Of no worker in particular, as it waits, is parked or has ended: anybody may write.
-        row = connection.execute(self._sql["holder"], (number,)).fetchone()
-        return row is not None and row[0] not in {None, _LEFT, self._found.epoch}
+        row = connection.execute(self._sql["holder"], (write.number,)).fetchone()
+        return row is not None and row[0] not in {None, _LEFT, found.epoch}
 
     def _give_back(self, connection: sqlite3.Connection) -> None:
         """What has ended or is parked is nobody's."""
@@ -192,7 +194,8 @@ class SharedTransaction:
     @property
     def _room(self) -> int:
         found = self._found
-        held = 0 if found.is_struck_out else len(self._membership.mine - found.ended)
+        gone = found.ended | found.given_back
+        held = 0 if found.is_struck_out else len(self._membership.mine - gone)
         return found.capacity - held - len(found.accepted) - len(found.claimed)
 
     def _claim_accepted(self, connection: sqlite3.Connection, known: Known) -> None:

@@ -172,7 +172,7 @@ class SqliteStore:
         membership.owner = self._owner
         token, numbers = await committer.execute(membership.join)
         committer.start_at(*numbers[1:])
-        queue = SharedQueue(str(self.path), token, 0, committer.commit)
+        queue = SharedQueue(str(self.path), token, committer.commit, membership)
         committer.share(membership, queue)
         membership.serve(queue)
         self._queue, self._membership = queue, membership

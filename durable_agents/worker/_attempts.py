@@ -151,10 +151,11 @@ class Attempts:
     ) -> Outcome:
         future = None
         try:
-            if self._services.lease is not None:
-                await self._make_sure(self._services.lease)
             if call.options.is_guarded:
                 await self._record_begin(call)
+            # Last: nothing is waited for between this and the beginning of the call.
+            if self._services.lease is not None:
+                await self._make_sure(self._services.lease)
             if not call.identity.spec.is_async:
                 future = self._start_thread(call, leave)
             return await self._bounded_outcome(call, future)
@@ -166,7 +167,8 @@ class Attempts:
     async def _make_sure(self, lease: Lease) -> None:
         """No call begins in a run that another worker may have taken over."""
         if not lease.is_valid:
-            await lease.confirm()
+            while not lease.is_valid and not self._scope.is_aborted:
+                await lease.confirm()
             if self._scope.is_aborted:
                 reason = "another worker took the run over"
                 raise RunAborted(reason)
@@ -178,7 +180,16 @@ class Attempts:
         context = contextvars.copy_context()
         context.run(CURRENT_CALL.set, call)
         function = partial(identity.spec.fn, *identity.args, **identity.kwargs)
+        if self._services.lease is not None:
+            function = partial(self._begin_in_thread, self._services.lease, function)
         return self._services.threads.run(function, context, leave)
+
+    def _begin_in_thread(self, lease: Lease, function: Callable[[], Any]) -> Any:
+        """Call a function for which its thread may have had no time until now."""
+        if not lease.is_valid:
+            sure = self._make_sure(lease)
+            asyncio.run_coroutine_threadsafe(sure, self._services.threads.loop).result()
+        return function()
 
     async def _bounded_outcome(
         self, call: CallInProgress, future: "asyncio.Future[Any] | None"

@@ -103,10 +103,9 @@ class Lease:
         return has_news
 
     async def confirm(self) -> None:
-        """Wait until the store says who has the runs. Those that were lost are stopped then."""
-        while not self.is_valid:
-            try:
-                await self.beat()
-            except StoreError as error:
-                logger.warning("the lease is not confirmed: %s; trying again", error)
-                await self._clock.sleep(self.pause)
+        """Ask the store once who has the runs. Those that were lost are stopped then."""
+        try:
+            await self.beat()
+        except StoreError as error:
+            logger.warning("the lease is not confirmed: %s; trying again", error)
+            await self._clock.sleep(self.pause)

@@ -54,22 +54,23 @@ class DaemonThreads:
         self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
         self._started = 0
         self._busy = 0
-        self._loop = asyncio.get_running_loop()
+        self.loop = asyncio.get_running_loop()
 
     def run(
         self, function: Callable[[], T], context: Context, on_end: Callable[[], None]
     ) -> asyncio.Future[T]:
         """Run a function in a thread.
 
-        Cancelling the future does not stop the function: it keeps its thread until it returns,
-        and its late outcome is dropped.
+        Cancelling the future before the function has a thread keeps it from beginning; later,
+        it does not stop the function, which keeps its thread until it returns, and whose late
+        outcome is dropped.
 
         Args:
             function: What to run.
             context: The context that it runs in.
             on_end: Called on the loop when the function has returned, whoever still waits.
         """
-        future: asyncio.Future[T] = self._loop.create_future()
+        future: asyncio.Future[T] = self.loop.create_future()
         self._busy += 1
         if self._busy > self._started and self._started < self._size:
             self._started += 1
@@ -85,13 +86,14 @@ class DaemonThreads:
 
     def _serve(self) -> None:
         while (job := self._jobs.get()) is not None:
-            outcome: tuple[Any, BaseException | None]
+            outcome: tuple[Any, BaseException | None] = None, None
             try:
-                outcome = job.context.run(job.function), None
+                if not job.future.cancelled():
+                    outcome = job.context.run(job.function), None
             except BaseException as error:  # noqa: BLE001 - handed to the waiter
                 outcome = None, error
             try:
-                self._loop.call_soon_threadsafe(self._end, job, *outcome)
+                self.loop.call_soon_threadsafe(self._end, job, *outcome)
             except RuntimeError:
                 return  # the loop is closed: nobody waits any more
             del job, outcome

@@ -93,6 +93,7 @@ def read(path: Path, record: Record | None = None) -> Record:
     """
     record = Record() if record is None else record
     with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
+        connection.execute("BEGIN")  # others may write meanwhile: all as of one moment
         if connection.execute(_HAS_SCHEMA).fetchone():
             _read_new(connection, str(path), record)
     return record

@@ -28,6 +28,7 @@ from durable_agents import (
     durable,
 )
 from tests.crash import witness
+from tests.crash.evidence import read
 from tests.crash.nursery import python
 from tests.crash.witness import Sighting, witnessed
 
@@ -35,6 +36,8 @@ CALLS = 4
 """Calls of one run, one after the other."""
 SECONDS = 0.03
 """How long a call takes."""
+LONGEST_PAUSE = 0.2
+"""How long a run waits before each call, at most."""
 AFTERWARDS = "afterwards"
 
 Process: TypeAlias = "subprocess.Popen[bytes]"
@@ -55,7 +58,7 @@ async def walk(event: InputEvent[str], ctx: RunnerContext) -> None:
     for number in range(CALLS):
         # Nothing records this wait, so a process may be stopped where no call is in flight:
         # what it goes on with is a call that another one may have made since.
-        await asyncio.sleep(SECONDS)
+        await asyncio.sleep(ctx.random.uniform(0, LONGEST_PAUSE))
         steps.append(await ctx.durable(step, event.input, number))
     ctx.output(steps)
 
@@ -95,7 +98,7 @@ class Result(msgspec.Struct):
 
 
 async def take_part(part: Part) -> Result:
-    settings = WorkerSettings(lease_seconds=part.lease_seconds, max_concurrent_runs=2)
+    settings = WorkerSettings(lease_seconds=part.lease_seconds, max_concurrent_runs=4)
     store = SqliteStore(part.store, shared=True)
     result = Result({}, [])
     async with Worker(agent, store=store, settings=settings) as worker:
@@ -158,3 +161,13 @@ def in_flight(seen: list[Sighting], life: int) -> set[tuple[str, str]]:
     mine = sorted((s.call, s.phase) for s in seen if s.life == life)
     ended = {call for call, phase in mine if phase == "end"}
     return {call for call, _ in groupby(mine, key=lambda pair: pair[0]) if call not in ended}
+
+
+def pausing(seen: list[Sighting], part: Part) -> set[str]:
+    """Runs in which a process waits to make the next call; the last one is on record."""
+    last = {s.run_id: s for s in seen if s.life == part.number}
+    ended = [s for s in last.values() if s.phase == "end" and s.args[1] < CALLS - 1]
+    if not ended:
+        return set()
+    settled = read(part.store).settled
+    return {s.run_id for s in ended if s.call in settled}

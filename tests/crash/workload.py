@@ -33,7 +33,7 @@ from tests.crash.witness import witnessed
 STORE = "store.db"
 ACKNOWLEDGED = "acknowledged.txt"
 WITNESS = "witness.jsonl"
-_WHOLE = " acknowledged"
+WHOLE = " acknowledged"
 """Ends a line of the log; a kill may leave a piece of one."""
 
 KEYS = 50
@@ -123,7 +123,7 @@ def expected_output(number: int) -> list[object]:
 def acknowledged_in(folder: Path) -> list[str]:
     """Ids of the runs whose submitters were told that they were accepted."""
     lines = (folder / ACKNOWLEDGED).read_text().splitlines()
-    return [line.removesuffix(_WHOLE) for line in lines if line.endswith(_WHOLE)]
+    return [line.removesuffix(WHOLE) for line in lines if line.endswith(WHOLE)]
 
 
 async def work(store: Path, log: int, numbers: Iterable[int]) -> None:
@@ -139,7 +139,7 @@ async def work(store: Path, log: int, numbers: Iterable[int]) -> None:
     async def submit(number: int) -> None:
         try:
             run = await worker.submit(number, key=key_of(number), id=id_of(number))
-            os.write(log, f"\n{run.id}{_WHOLE}\n".encode())
+            os.write(log, f"\n{run.id}{WHOLE}\n".encode())
             await run.result()
         finally:
             places.release()
