@@ -166,9 +166,8 @@ class Attempts:
 
     async def _make_sure(self, lease: Lease) -> None:
         """No call begins in a run that another worker may have taken over."""
-        if not lease.is_valid:
-            while not lease.is_valid and not self._scope.is_aborted:
-                await lease.confirm()
+        while not lease.is_valid:
+            await lease.confirm()
             if self._scope.is_aborted:
                 reason = "another worker took the run over"
                 raise RunAborted(reason)
