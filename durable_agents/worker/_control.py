@@ -12,6 +12,7 @@ import asyncio
 import logging
 import os
 import socket
+import sys
 from collections.abc import Awaitable, Callable, Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -52,6 +53,11 @@ class _Reply(msgspec.Struct, frozen=True, omit_defaults=True):
     arguments: list[Any] = []
 
 
+# From Python 3.13 on a server looks for the file of its socket, to remove it: by the name that
+# the socket was bound to, which need not lead there any more; see `_address`.
+_KEEP_FILE: dict[str, Any] = {"cleanup_socket": False} if sys.version_info >= (3, 13) else {}
+
+
 class ControlServer:
     """Listens for commands while a worker owns its store.
 
@@ -79,7 +85,7 @@ class ControlServer:
             return
         try:
             self._server = await asyncio.start_unix_server(
-                self._serve, sock=listening, limit=MAX_BYTES
+                self._serve, sock=listening, limit=MAX_BYTES, **_KEEP_FILE
             )
         except BaseException:
             listening.close()

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import socket
 import stat
 from collections.abc import AsyncIterator, Iterator
@@ -149,6 +150,30 @@ async def test_a_path_beyond_the_systems_bound_is_reached_all_the_same(tmp_path:
         await ask_owner(folder / "s.sock", RetryRun("a"))
 
     assert [RetryRun("a")] == recorder.commands
+
+
+@pytest.mark.every_loop
+async def test_a_long_path_may_have_been_reached_by_a_number_that_means_another_file_now(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever looks for the file of the socket by the name that it was bound to is misled."""
+    folder = tmp_path / ("x" * 120)
+    folder.mkdir()
+    bind, taken = _control._bind, list[int]()  # noqa: SLF001 - called in between
+
+    def bind_and_open_files(path: Path) -> socket.socket:
+        bound = bind(path)
+        taken.extend(os.open(os.devnull, os.O_RDONLY) for _ in range(16))
+        return bound
+
+    monkeypatch.setattr(_control, "_bind", bind_and_open_files)
+    recorder = Recorder()
+    async with listening(folder / "s.sock", recorder):
+        await ask_owner(folder / "s.sock", RetryRun("a"))
+
+    assert [RetryRun("a")] == recorder.commands
+    for file in taken:
+        os.close(file)
 
 
 async def test_a_worker_without_a_socket_warns(
