@@ -151,10 +151,7 @@ class SharedTransaction:
             elif isinstance(write, BeatWrite):
                 continue
             elif self._is_refused(connection, write):
-                problem = (
-                    f"run number {queued.number} is another worker's: leave it to that one"
-                )
-                self.refused[queued] = StoreConflictError(str(self._membership.path), problem)
+                self.refused[queued] = self._conflict(connection, queued.number)
             else:
                 seq += 1
                 queued.result = seq
@@ -170,6 +167,12 @@ class SharedTransaction:
                     self._may_claim = True
                     if not _is_active(write.status):
                         self._found.ended.add(queued.number)
+
+    def _conflict(self, connection: sqlite3.Connection, number: int) -> StoreConflictError:
+        row = connection.execute(self._sql["name_of_holder"], (number,)).fetchone()
+        holder = "another worker" if row is None else row[0]
+        problem = f"run number {number} belongs to {holder}, which alone may change it"
+        return StoreConflictError(str(self._membership.path), problem)
 
     def _next_position(self) -> int:
         self._position += 1

@@ -34,6 +34,7 @@ from durable_agents.worker._services import Services
 
 __all__ = ["INTERRUPTS", "NOT_EXECUTED", "Attempts", "name_call"]
 
+_LOST = "the run ended here, or another worker took it over, before the call began"
 _ONCE = RetryPolicy()
 _ASK_AGAIN = RetryPolicy(max_attempts=5)
 """How often a reconciler that cannot ask now is tried, where the call declares no policy."""
@@ -166,11 +167,13 @@ class Attempts:
 
     async def _make_sure(self, lease: Lease) -> None:
         """No call begins in a run that another worker may have taken over."""
-        while not lease.is_valid:
-            await lease.confirm()
-            if self._scope.is_aborted:
-                reason = "another worker took the run over"
-                raise RunAborted(reason)
+        if lease.is_valid:
+            return
+        is_sure = False
+        while not is_sure and not self._scope.is_aborted:
+            is_sure = await lease.confirm()
+        if self._scope.is_aborted:
+            raise RunAborted(_LOST)
 
     def _start_thread(
         self, call: CallInProgress, leave: Callable[[], None]
@@ -188,6 +191,8 @@ class Attempts:
         if not lease.is_valid:
             sure = self._make_sure(lease)
             asyncio.run_coroutine_threadsafe(sure, self._services.threads.loop).result()
+        if self._scope.is_aborted:
+            raise RunAborted(_LOST)
         return function()
 
     async def _bounded_outcome(

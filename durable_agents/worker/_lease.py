@@ -102,10 +102,14 @@ class Lease:
             return True
         return has_news
 
-    async def confirm(self) -> None:
-        """Ask the store once who has the runs. Those that were lost are stopped then."""
+    async def confirm(self) -> bool:
+        """Ask the store once who has the runs; returns whether the lease is valid then.
+
+        Runs that were lost are stopped by the time it returns.
+        """
         try:
             await self.beat()
         except StoreError as error:
             logger.warning("the lease is not confirmed: %s; trying again", error)
             await self._clock.sleep(self.pause)
+        return self.is_valid

@@ -88,18 +88,23 @@ class SharedDispatcher(Dispatcher):
             await self._services.clock.sleep(self._lease.pause)
 
     async def _keep_looking(self) -> None:
+        has_told = True
         while True:
             await self._services.clock.sleep(self._lease.pause)
-            if await self._lease.look():
-                await self._tell_of_others()
+            if await self._lease.look() or not has_told:
+                has_told = await self._tell_of_others()
 
-    async def _tell_of_others(self) -> None:
-        """Tell those who hold a run that came to something in another worker."""
+    async def _tell_of_others(self) -> bool:
+        """Tell those who hold a run that came to something in another worker.
+
+        Returns:
+            Whether the store could be read.
+        """
         self._services.outputs.announce()
         known = self.endings.waited_for()
         watched = [number for number in known if not self._claims.holds(number)]
         if not watched:
-            return
+            return True
         try:
             for number, status in (await self._claims.statuses(watched)).items():
                 if status is not known[number]:
@@ -108,6 +113,8 @@ class SharedDispatcher(Dispatcher):
                         self.endings.tell(number, ending)
         except StoreError as error:
             logger.warning("ends of runs cannot be read: %s; trying again", error)
+            return False
+        return True
 
     def put_back(self, row: RunRow, write: Write) -> None:
         """A person put a run back to work: whoever has room claims it when its turn comes."""

@@ -13,7 +13,13 @@ from typing import TypeAlias
 
 from durable_agents import recovery
 from durable_agents.clock import Clock
-from durable_agents.errors import CallFailedError, RunError, UnknownRunError
+from durable_agents.errors import (
+    CallFailedError,
+    RunError,
+    RunStateError,
+    StoreConflictError,
+    UnknownRunError,
+)
 from durable_agents.journal import Entry, RunState, RunStatus
 from durable_agents.serialization import Codec
 from durable_agents.store import Retention, RunRow, Store, Write
@@ -49,14 +55,14 @@ async def cancel(store: Store, clock: Clock, run_id: str, reason: str) -> RunSta
 
     Raises:
         UnknownRunError: The store has no such run.
-        RunStateError: It completed, or was cancelled already.
+        RunStateError: It completed, or was cancelled already, or another worker has it.
         StoreError: It cannot be written.
     """
     row = await find(store, run_id)
     state = RunState.of(await store.journal(row.number))
     entries = recovery.cancelled(state, reason, clock.now())
     status = RunStatus.CANCELLED
-    await asyncio.shield(store.append(Write(number=row.number, entries=entries, status=status)))
+    await _decided(store, row, Write(number=row.number, entries=entries, status=status))
     return state.status
 
 
@@ -75,7 +81,8 @@ async def put_back(
 
     Raises:
         UnknownRunError: The store has no such run.
-        RunStateError: The decision does not go with what the run has come to.
+        RunStateError: The decision does not go with what the run has come to, or another
+            worker has the run.
         StoreError: It cannot be written.
     """
     row = await find(store, run_id)
@@ -86,8 +93,17 @@ async def put_back(
         status=RunStatus.ACCEPTED,
         requeues=not state.status.waits_for_person,
     )
-    await asyncio.shield(store.append(write))
+    await _decided(store, row, write)
     return row, write
+
+
+async def _decided(store: Store, row: RunRow, write: Write) -> None:
+    try:
+        await asyncio.shield(store.append(write))
+    except StoreConflictError as error:
+        # Refused as long as that worker has the run, and no longer.
+        store.readmit(row.number)
+        raise RunStateError(row.run_id, f"{error.problem}: decide there") from error
 
 
 def retry(*, repeats_failed: bool = False) -> Decide:

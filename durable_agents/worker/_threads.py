@@ -61,9 +61,8 @@ class DaemonThreads:
     ) -> asyncio.Future[T]:
         """Run a function in a thread.
 
-        Cancelling the future before the function has a thread keeps it from beginning; later,
-        it does not stop the function, which keeps its thread until it returns, and whose late
-        outcome is dropped.
+        Cancelling the future does not stop the function: it keeps its thread until it returns,
+        and its late outcome is dropped.
 
         Args:
             function: What to run.
@@ -86,10 +85,9 @@ class DaemonThreads:
 
     def _serve(self) -> None:
         while (job := self._jobs.get()) is not None:
-            outcome: tuple[Any, BaseException | None] = None, None
+            outcome: tuple[Any, BaseException | None]
             try:
-                if not job.future.cancelled():
-                    outcome = job.context.run(job.function), None
+                outcome = job.context.run(job.function), None
             except BaseException as error:  # noqa: BLE001 - handed to the waiter
                 outcome = None, error
             try:

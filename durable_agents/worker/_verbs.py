@@ -75,7 +75,8 @@ class RunVerbs(ABC):
 
         Raises:
             UnknownRunError: The store has no such run.
-            RunStateError: It completed, or was cancelled already.
+            RunStateError: It completed, or was cancelled already; or another worker that
+                shares the store has it: cancel it there.
             RunError: It ended otherwise before it could be told.
             StoreError: The request cannot be recorded.
         """

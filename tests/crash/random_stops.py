@@ -115,6 +115,7 @@ class _Site:
         self._chance = chance = random.Random(report.seed)  # noqa: S311 - not a secret
         self._record = Record()
         self._seen_up_to = 0
+        self._known_at = 0.0
         self._lives: list[_Life] = []
         self._born = 0
         blows = ["kill"] * kills + ["stop"] * stops
@@ -159,8 +160,9 @@ class _Site:
     def _look(self) -> None:
         """Whether anything began that had been known to be settled when we looked last."""
         settled: frozenset[Call] = frozenset(self._record.settled)
-        seen = sightings(self._folder / workload.WITNESS)
-        again = list(repeated(settled, seen[self._seen_up_to :]))
+        seen = sightings(self._folder / workload.WITNESS)[self._seen_up_to :]
+        # One that was stopped as it began a call writes so when it goes on.
+        again = list(repeated(settled, (s for s in seen if s.at >= self._known_at)))
         self.report.repeated += len(again)
         self._complain(*again)
         store = self._folder / workload.STORE
@@ -169,6 +171,7 @@ class _Site:
         except sqlite3.OperationalError:
             return  # locked by one that is stopped, or left so by one that was killed
         # What began before the record was read may have been settled since.
+        self._known_at = time.monotonic()
         self._seen_up_to = len(sightings(self._folder / workload.WITNESS))
 
     def _strike(self) -> None:

@@ -7,6 +7,7 @@ may leave a piece of a line; its effect had not begun, or is not known to have e
 """
 
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -39,6 +40,9 @@ class Sighting(msgspec.Struct, frozen=True):
     phase: Literal["begin", "end"]
     pid: int
     life: int
+    at: float = 0.0
+    """Monotonic seconds, the same for all processes: a process may be stopped before it has
+    written this down."""
 
     @property
     def call(self) -> tuple[str, str]:
@@ -70,6 +74,7 @@ def this_life() -> int:
 
 
 def _append(function: str, args: tuple[object, ...], phase: Literal["begin", "end"]) -> None:
+    at = time.monotonic()
     info = current_call()
     sighting = Sighting(
         info.run_id,
@@ -80,6 +85,7 @@ def _append(function: str, args: tuple[object, ...], phase: Literal["begin", "en
         phase,
         os.getpid(),
         this_life(),
+        at,
     )
     # On a line of its own, even where an earlier process left a piece of one.
     os.write(_file(os.environ[FILE]), b"\n" + _encode(sighting) + b"\n")

@@ -49,7 +49,7 @@ class FaultyDisk:
     Put it in the place of `connect`.
     """
 
-    connect: Callable[[Path, str], sqlite3.Connection]
+    connect: Callable[..., sqlite3.Connection]
     """The real one."""
     opened: int = 0
     """Connections made so far."""
@@ -61,11 +61,11 @@ class FaultyDisk:
     def fail(self, statement: str, error: Exception, *, executed: bool = False) -> None:
         self.faults.append((statement, error, executed))
 
-    def __call__(self, path: Path, synchronous: str) -> Any:  # noqa: ANN401 - as good as a connection
+    def __call__(self, path: Path, *how: str) -> Any:  # noqa: ANN401 - as good as a connection
         if self.refused:
             raise self.refused.pop(0)
         self.opened += 1
-        return _Connection(self.connect(path, synchronous), self)
+        return _Connection(self.connect(path, *how), self)
 
 
 class _Connection:

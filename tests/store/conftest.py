@@ -30,4 +30,8 @@ def disk(monkeypatch: pytest.MonkeyPatch) -> FaultyDisk:
     """The disk of stores that are opened later in the test: ask for it first."""
     faulty = FaultyDisk(_sqlite_file.connect)
     monkeypatch.setattr("durable_agents.store._sqlite.connect", faulty)
+    shared = FaultyDisk(
+        _sqlite_file.connect_shared, refused=faulty.refused, faults=faulty.faults
+    )
+    monkeypatch.setattr("durable_agents.store._sqlite.connect_shared", shared)
     return faulty

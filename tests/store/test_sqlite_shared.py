@@ -1,5 +1,6 @@
 """One file that several workers share: who runs what, and whose writes are refused."""
 
+import asyncio
 import sqlite3
 from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import closing
@@ -8,11 +9,16 @@ from pathlib import Path
 import pytest
 
 from durable_agents import SqliteStore
-from durable_agents.errors import StoreConflictError, StoreOwnedError
+from durable_agents.errors import (
+    StoreConflictError,
+    StoreFullError,
+    StoreOwnedError,
+    StoreUnavailableError,
+)
 from durable_agents.journal import RunParked, RunStatus
 from durable_agents.store import Beat, ClaimedRun, Claims, Pulse, Write
 from durable_agents.store._sqlite_file import is_free_of_wal_reset_bug
-from tests.store._kit import new, notes, write
+from tests.store._kit import FaultyDisk, disk_error, new, notes, write
 
 LEASE = 10.0
 
@@ -216,3 +222,112 @@ async def test_a_worker_claims_no_more_than_it_has_room_for(
 
     assert [True, False, False] == [one.is_claimed for one in accepted]
     assert [one.number for one in accepted[1:]] == second.runs
+
+
+async def test_a_write_that_waited_while_its_run_was_lost_is_refused(
+    pair: tuple[Member, Member],
+) -> None:
+    """Though the run is forgotten by then, and nobody's, since the other one ended it."""
+    first, second = pair
+    one = await first.store.accept(new())
+    first.lost = lambda numbers: [first.claims.forget(n) for n in numbers]  # type: ignore[assignment,method-assign,return-value]
+    await second.beat(LEASE)
+    await second.beat(LEASE + LEASE / 10)
+    await second.store.append(end(one.number))
+    finding_out = first.claims.beat(Beat("shop", 100, "b", LEASE, LEASE))
+    await asyncio.sleep(0)  # the writer is at work
+    late = first.store.append(write(one.number, "late"))
+
+    await finding_out
+    with pytest.raises(StoreConflictError):
+        await late
+    assert ["x"] == await notes(second.store, one.number)
+
+
+async def test_a_worker_that_was_struck_out_keeps_nothing_without_a_beat(
+    pair: tuple[Member, Member],
+) -> None:
+    """What it takes in before that can be taken over, should it be stopped again."""
+    first, second = pair
+    await first.store.accept(new())
+    await second.beat(LEASE)
+    await second.beat(LEASE + LEASE / 10)
+    again = await first.store.accept(new(key="other"))
+    assert again.is_claimed
+    second.runs.clear()
+
+    await second.beat(LEASE + 2)
+    await second.beat(LEASE + 4)
+    assert [again.number] == second.runs
+
+
+@pytest.mark.parametrize("executed", [False, True])
+async def test_a_commit_of_which_nobody_knows_the_end_leaves_claims_as_the_file_has_them(
+    disk: FaultyDisk, path: Path, executed: bool
+) -> None:
+    """Nothing is held twice, and a place is free again where a run ended all the same."""
+    first, second = await member(path), await member(path)
+    one = await first.store.accept(new())
+    disk.fail("COMMIT", disk_error(), executed=executed)
+    disk.refused.append(disk_error())
+    with pytest.raises(StoreUnavailableError):
+        await first.store.append(end(one.number))
+    first.store.readmit(one.number)
+    two = await second.store.accept(new())
+    await first.beat()
+    await second.beat()
+
+    assert executed is not first.claims.holds(one.number)
+    assert executed is two.is_claimed
+    assert not first.claims.holds(two.number)
+    if not executed:
+        await first.store.append(end(one.number))
+        await second.beat()
+        assert [two.number] == first.runs + second.runs
+    await first.store.close()
+    await second.store.close()
+
+
+@pytest.mark.parametrize("code", [sqlite3.SQLITE_IOERR_FSYNC, sqlite3.SQLITE_FULL])
+async def test_what_was_acknowledged_survives_a_disk_that_fails(
+    disk: FaultyDisk, path: Path, code: int
+) -> None:
+    """The write that failed can be made again; the run is still this worker's alone."""
+    first, second = await member(path), await member(path)
+    one = await first.store.accept(new())
+    await first.store.append(write(one.number, "kept"))
+    disk.fail("COMMIT", disk_error(code))
+    with pytest.raises((StoreUnavailableError, StoreFullError)):
+        await first.store.append(write(one.number, "lost"))
+    with pytest.raises(StoreConflictError):
+        await second.store.append(write(one.number, "not its own"))
+    first.store.readmit(one.number)
+    await first.store.append(write(one.number, "again"))
+
+    assert ["kept", "again"] == await notes(second.store, one.number)
+    assert [] == first.gone
+    await first.store.close()
+    await second.store.close()
+
+
+async def test_files_are_shared_in_wal_mode_where_that_is_safe(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Claims, refusals and take-overs are the same."""
+    monkeypatch.setattr("durable_agents.store._sqlite.is_free_of_wal_reset_bug", lambda _: True)
+    first, second = await member(path), await member(path)
+    with closing(sqlite3.connect(path)) as connection:
+        assert ("wal",) == connection.execute("PRAGMA journal_mode").fetchone()
+    one, two = await first.store.accept(new()), await second.store.accept(new())
+    await second.beat(LEASE)
+    await second.beat(LEASE + LEASE / 10)
+    with pytest.raises(StoreConflictError):
+        await first.store.append(write(one.number, "late"))
+    await second.store.append(end(one.number))
+    await second.beat(LEASE + 2)
+
+    assert [one.number, two.number] == second.runs
+    assert [one.number] == first.gone
+    assert ["x"] == await notes(first.store, one.number)
+    await first.store.close()
+    await second.store.close()

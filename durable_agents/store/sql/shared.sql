@@ -37,6 +37,9 @@ UPDATE runs SET worker = ? WHERE run = ?;
 -- holder: who has a run
 SELECT worker FROM runs WHERE run = ?;
 
+-- name_of_holder: the same for people
+SELECT name FROM workers WHERE epoch = (SELECT worker FROM runs WHERE run = ?);
+
 -- held: the runs that a worker has
 SELECT run FROM runs WHERE worker = ?;
 
