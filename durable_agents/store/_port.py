@@ -121,6 +121,8 @@ class Write(msgspec.Struct, kw_only=True):
             have yet: what the entries refer to must be there when they are.
         requeues: Whether the run goes to the end of the line of its key.
         turn: Its new place there; the store sets it.
+        decided_on: What the run had come to when a person decided about it; where several
+            workers share the store, it refuses what was decided on something else.
         epoch: Fencing token of the worker that had the run when the write was enqueued; a
             store that is shared sets it. None: the worker did not have it.
     """
@@ -133,6 +135,7 @@ class Write(msgspec.Struct, kw_only=True):
     blobs: Mapping[bytes, Payload] | None = None
     requeues: bool = False
     turn: int = 0
+    decided_on: RunStatus | None = None
     epoch: int | None = None
 
     @property

@@ -170,8 +170,10 @@ class SharedTransaction:
 
     def _conflict(self, connection: sqlite3.Connection, number: int) -> StoreConflictError:
         row = connection.execute(self._sql["name_of_holder"], (number,)).fetchone()
-        holder = "another worker" if row is None else row[0]
-        problem = f"run number {number} belongs to {holder}, which alone may change it"
+        what = "has changed hands or state meanwhile: look again"
+        if row is not None:
+            what = f"belongs to {row[0]}, which alone may change it: decide there"
+        problem = f"run number {number} {what}"
         return StoreConflictError(str(self._membership.path), problem)
 
     def _next_position(self) -> int:
@@ -187,7 +189,11 @@ class SharedTransaction:
             return found.is_struck_out
         # Of no worker in particular, as it waits, is parked or has ended: anybody may write.
         row = connection.execute(self._sql["holder"], (write.number,)).fetchone()
-        return row is not None and row[0] not in {None, _LEFT, found.epoch}
+        if row is None:
+            return False
+        holder, status = row
+        has_changed = write.decided_on is not None and write.decided_on != status
+        return has_changed or holder not in {None, _LEFT, found.epoch}
 
     def _give_back(self, connection: sqlite3.Connection) -> None:
         """What has ended or is parked is nobody's."""

@@ -61,8 +61,13 @@ async def cancel(store: Store, clock: Clock, run_id: str, reason: str) -> RunSta
     row = await find(store, run_id)
     state = RunState.of(await store.journal(row.number))
     entries = recovery.cancelled(state, reason, clock.now())
-    status = RunStatus.CANCELLED
-    await _decided(store, row, Write(number=row.number, entries=entries, status=status))
+    write = Write(
+        number=row.number,
+        entries=entries,
+        status=RunStatus.CANCELLED,
+        decided_on=row.status,
+    )
+    await _decided(store, row, write)
     return state.status
 
 
@@ -92,6 +97,7 @@ async def put_back(
         entries=decide(state, clock.now()),
         status=RunStatus.ACCEPTED,
         requeues=not state.status.waits_for_person,
+        decided_on=row.status,
     )
     await _decided(store, row, write)
     return row, write
@@ -103,7 +109,7 @@ async def _decided(store: Store, row: RunRow, write: Write) -> None:
     except StoreConflictError as error:
         # Refused as long as that worker has the run, and no longer.
         store.readmit(row.number)
-        raise RunStateError(row.run_id, f"{error.problem}: decide there") from error
+        raise RunStateError(row.run_id, error.problem) from error
 
 
 def retry(*, repeats_failed: bool = False) -> Decide:

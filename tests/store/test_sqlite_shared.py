@@ -331,3 +331,22 @@ async def test_files_are_shared_in_wal_mode_where_that_is_safe(
     assert ["x"] == await notes(first.store, one.number)
     await first.store.close()
     await second.store.close()
+
+
+async def test_a_decision_on_what_a_run_no_longer_is_is_refused(
+    pair: tuple[Member, Member],
+) -> None:
+    """Between the look and the write another worker may have run it to its end."""
+    first, second = pair
+    accepted = await first.store.accept(new(run_id="a"))
+    await first.store.append(end(accepted.number))
+    late = end(accepted.number)
+    late.decided_on = RunStatus.ACCEPTED
+
+    with pytest.raises(StoreConflictError, match="has changed hands or state meanwhile"):
+        await second.store.append(late)
+
+    second.store.readmit(accepted.number)
+    fresh = end(accepted.number)
+    fresh.decided_on = RunStatus.COMPLETED
+    await second.store.append(fresh)

@@ -34,8 +34,8 @@ DELETE FROM workers;
 -- claim: a run
 UPDATE runs SET worker = ? WHERE run = ?;
 
--- holder: who has a run
-SELECT worker FROM runs WHERE run = ?;
+-- holder: who has a run, and what it has come to
+SELECT worker, status FROM runs WHERE run = ?;
 
 -- name_of_holder: the same for people
 SELECT name FROM workers WHERE epoch = (SELECT worker FROM runs WHERE run = ?);
