@@ -214,6 +214,8 @@ class CrashingStore:
         return told
 
     def _pass_on(self, write: Callable[[], asyncio.Future[T]], told: asyncio.Future[T]) -> None:
+        if self.has_crashed:
+            return
         if not self._commits and self.writes + 1 == self._after:
             self._die()
             return
@@ -241,7 +243,7 @@ class CrashingStore:
                 return
         _tell(told, durable)
         self._in_flight = None
-        while self._held and self._in_flight is None and not self.has_crashed:
+        while self._held and self._in_flight is None:
             self._held.popleft()()
 
     def _die(self) -> None:

@@ -181,8 +181,7 @@ class _Trial:
             await _leave(worker, store)
         if crashing in done:
             return None
-        problem: Outcome = f"it has not ended after {self.timeout_seconds} seconds"
-        return [problem] * len(self.inputs)
+        return [f"it has not ended after {self.timeout_seconds} seconds" for _ in self.inputs]
 
     async def _outcomes(self, worker: Worker) -> list[Outcome]:
         runs = [

@@ -21,6 +21,7 @@ from durable_agents.errors import (
 from durable_agents.journal import (
     ActionCompleted,
     ActionFailed,
+    CallRecord,
     Entry,
     RunCancelled,
     RunCompleted,
@@ -98,6 +99,11 @@ class ActiveRun:
         self._stop_reason: str | None = None
         self._cancel_reason: str | None = None
         self._ended: asyncio.Future[Ending] | None = None
+
+    @property
+    def not_asked(self) -> list[CallRecord]:
+        """What is on record of the action that runs and it has not asked for."""
+        return [] if self._action_run is None else self._action_run.log.never_asked()
 
     def start(self) -> None:
         """Begin, or go on where the record ends."""
