@@ -10,6 +10,7 @@ or as it is now where it has not.
 """
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, cast
@@ -20,7 +21,6 @@ from durable_agents.agent import Agent, AgentPlan
 from durable_agents.clock import Clock, SystemClock
 from durable_agents.journal import (
     ActionCompleted,
-    ActionFailed,
     ActionStarted,
     CallAbandoned,
     DeliveredOutOfOrder,
@@ -39,6 +39,7 @@ from durable_agents.serialization import Codec, Payload
 from durable_agents.store import OutputRow, RunRow, Store, Write
 from durable_agents.worker._agenda import StoredRun
 from durable_agents.worker._call import CallInProgress
+from durable_agents.worker._replay_difference import RecordedAction, difference
 from durable_agents.worker._run import ActiveRun, Ending
 from durable_agents.worker._services import UNWINDING_SECONDS, Services, make_services
 from durable_agents.worker._settings import WorkerSettings
@@ -50,6 +51,8 @@ _LOOK_AGAIN = 0.01
 _MOST_NAMED = 5
 _ON_THE_WAY = (CallAbandoned, DeliveredOutOfOrder)
 """What a replay may add to the record and go on."""
+_SILENT = logging.Logger("durable_agents.replay", logging.CRITICAL + 1)  # noqa: LOG001 - of nobody else
+"""What a replay would say of a run is not so: nothing becomes of it."""
 _ENDS = (RunCompleted, RunFailed, RunParked, RunCancelled)
 
 
@@ -125,17 +128,7 @@ async def replay(  # noqa: PLR0913 - of what a worker is made, and how long it i
         after = rows[-1].number
 
 
-@dataclass(frozen=True, slots=True)
-class _Record:
-    """What is on record of one action, up to the moment before it completed."""
-
-    started: ActionStarted
-    rows: list[tuple[int, list[Entry]]]
-    end: ActionCompleted | RunFailed | None
-    """How it came out; None where it has not, or where its end is nothing to compare with."""
-
-
-def _records_of(journal: Sequence[tuple[int, Sequence[Entry]]]) -> Iterator[_Record]:
+def _records_of(journal: Sequence[tuple[int, Sequence[Entry]]]) -> Iterator[RecordedAction]:
     rows: list[tuple[int, list[Entry]]] = []
     running: dict[int, ActionStarted] = {}
     failed: RunFailed | None = None
@@ -148,7 +141,7 @@ def _records_of(journal: Sequence[tuple[int, Sequence[Entry]]]) -> Iterator[_Rec
             elif isinstance(entry, ActionCompleted):
                 started = running.pop(entry.action, None)
                 if started is not None:
-                    yield _Record(started, [(n, list(kept)) for n, kept in rows], entry)
+                    yield RecordedAction(started, [(n, list(kept)) for n, kept in rows], entry)
             if isinstance(entry, RunFailed):
                 failed = entry
             elif not isinstance(entry, _ENDS):
@@ -156,7 +149,7 @@ def _records_of(journal: Sequence[tuple[int, Sequence[Entry]]]) -> Iterator[_Rec
                 row.append(entry)
     for started in running.values():
         own = failed if failed is not None and failed.action == started.action else None
-        yield _Record(started, rows, own)
+        yield RecordedAction(started, rows, own)
 
 
 class _Pretence:
@@ -209,15 +202,15 @@ class _Replay:
         outputs = [output.event for output in await self.records.outputs_of(row.number)]
         replayed: list[ReplayedAction] = []
         for record in records:
-            difference = await self._action(row, record, blobs, outputs)
+            changed = await self._action(row, record, blobs, outputs)
             started = record.started
-            replayed.append(ReplayedAction(row.run_id, started.name, started.event, difference))
+            replayed.append(ReplayedAction(row.run_id, started.name, started.event, changed))
         return replayed
 
     async def _action(
         self,
         row: RunRow,
-        record: _Record,
+        record: RecordedAction,
         blobs: dict[bytes, Payload],
         outputs: Sequence[SentEvent],
     ) -> str | None:
@@ -229,7 +222,7 @@ class _Replay:
             await stage.play(store.has_decided, self.patience_seconds)
             if store.last is None:
                 return stage.silence()
-            return _difference(row, record, store.last, outputs, stage.active.codec)
+            return difference(row.run_id, record, store.last, outputs, stage.active.codec)
         finally:
             try:
                 await stage.clear()
@@ -243,14 +236,16 @@ class _Replay:
         codec = self.codec or Codec(max_bytes=settings.max_payload_bytes)
         clock = SystemClock() if self.clock is None else self.clock
         # What a run asks of its store while it replays is all there; see `_Pretence`.
-        return make_services(settings, cast("Store", store), clock, codec)
+        services = make_services(settings, cast("Store", store), clock, codec)
+        services.logger = _SILENT
+        return services
 
 
 class _Stage:
     """One action on its record, until it has shown what it does."""
 
     def __init__(
-        self, row: RunRow, record: _Record, plan: AgentPlan, services: Services
+        self, row: RunRow, record: RecordedAction, plan: AgentPlan, services: Services
     ) -> None:
         self._record = record
         self._services = services
@@ -310,7 +305,7 @@ class _Stage:
         await asyncio.get_running_loop().create_future()
 
 
-def _stored(row: RunRow, record: _Record) -> StoredRun:
+def _stored(row: RunRow, record: RecordedAction) -> StoredRun:
     accepted = record.rows[0][1][0]
     assert isinstance(accepted, RunAccepted), "the first entry of a journal is its acceptance"
     return StoredRun(
@@ -322,75 +317,3 @@ def _stored(row: RunRow, record: _Record) -> StoredRun:
         accepted_at=accepted.at,
         state=RunState.of(record.rows),
     )
-
-
-def _difference(
-    row: RunRow, record: _Record, write: Write, outputs: Sequence[SentEvent], codec: Codec
-) -> str | None:
-    """In what the write of a replayed action differs from what is on record."""
-    end = record.end
-    for entry in write.entries:
-        match entry:
-            case RunParked():
-                return entry.reason
-            case ActionCompleted() if entry.action != record.started.action:
-                return f"action {entry.name!r} runs now in place of {record.started.name!r}"
-            case ActionCompleted() if isinstance(end, ActionCompleted):
-                own = _of_action(outputs, f"{row.run_id}/{entry.action}")
-                was, now = _effects(end, own, codec), _effects(entry, write.outputs, codec)
-                return _first_change(was, now)
-            case ActionCompleted() if end is not None:
-                return "it failed when it was recorded, and completes now"
-            case RunFailed() | ActionFailed():
-                return _failure(end, _error_text(entry.error, codec), codec)
-            case _:
-                pass
-    return None
-
-
-def _effects(
-    completed: ActionCompleted, outputs: Sequence[SentEvent], codec: Codec
-) -> dict[str, object]:
-    """All that an action did, by a name for each part."""
-    return {
-        "events": _sent(completed.events, codec),
-        "outputs": _sent(outputs, codec),
-        "sensory memory": _memory(completed.sensory, codec),
-        "short-term memory": _memory(completed.short_term, codec),
-    }
-
-
-def _first_change(was: dict[str, object], now: dict[str, object]) -> str | None:
-    changes = (
-        f"{what} were {was[what]}, now {now[what]}" for what in was if was[what] != now[what]
-    )
-    return next(changes, None)
-
-
-def _failure(end: ActionCompleted | RunFailed | None, now: str, codec: Codec) -> str | None:
-    if isinstance(end, RunFailed):
-        was = _error_text(end.error, codec)
-        return None if was == now else f"it failed with {was}, now with {now}"
-    if end is None and not now.startswith(("DecodeError", "StoreDamagedError")):
-        return None  # nobody knows yet how it comes out
-    return f"it fails now: {now}"
-
-
-def _of_action(outputs: Sequence[SentEvent], prefix: str) -> list[SentEvent]:
-    return [o for o in outputs if o.event_id.startswith((f"{prefix}#", f"{prefix}/"))]
-
-
-def _sent(events: Sequence[SentEvent], codec: Codec) -> dict[str, Any]:
-    return {event.event_id: codec.decode(event.payload) for event in events}
-
-
-def _memory(updates: Sequence[MemoryUpdate], codec: Codec) -> list[tuple[str, str, Any]]:
-    return [
-        (u.path, u.kind, None if u.payload is None else codec.decode(u.payload))
-        for u in updates
-    ]
-
-
-def _error_text(payload: Payload, codec: Codec) -> str:
-    error = codec.decode_failure(payload)
-    return f"{type(error).__name__}: {error}"

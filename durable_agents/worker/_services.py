@@ -1,8 +1,9 @@
 """What the rooms of a worker share: one of each per worker."""
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from durable_agents.clock import Clock
 from durable_agents.errors import DefinitionError
@@ -43,6 +44,8 @@ class Services:
     """What must hold while a call begins; None where the store is not shared."""
     at_end_of_record: Callable[[CallInProgress], Awaitable[None]] | None = None
     """Awaited before anything is executed; None but where records are only read."""
+    logger: logging.Logger = field(default_factory=lambda: logging.getLogger("durable_agents"))
+    """Told what becomes of runs."""
 
     @property
     def status_of_failed(self) -> RunStatus:
