@@ -14,7 +14,7 @@ from typing import Any, ParamSpec, TypeVar, cast
 
 import msgspec
 
-from durable_agents.errors import DecodeError, StoreDamagedError, StoreError
+from durable_agents.errors import DecodeError, StoreError, StoreUnavailableError
 from durable_agents.journal import (
     ActionCompleted,
     Entry,
@@ -154,6 +154,9 @@ class _Examiner:
             for row in rows:
                 found = self._try("", as_runs, [row], self._ids)
                 yield from found or ()
+            if rows[-1][0] <= after:
+                self._report("", "the numbers of its runs are out of order")
+                return  # or it would go round in circles
             after = rows[-1][0]
 
     def _run(self, row: RunRow) -> None:
@@ -208,12 +211,9 @@ class _Examiner:
     def _memory(self) -> None:
         rows = self._try("", self._select, self._sql["all_memory"])
         for agent, key, path, body in rows or ():
-            what = f"memory {path!r} of key {key!r} of agent {agent!r}"
-            try:
-                update = decode_memory(body, str(self._path))
-            except StoreError as error:
-                self._report("", f"{what}: {error}")
-            else:
+            update = self._try("", decode_memory, body, str(self._path))
+            if update is not None:
+                what = f"memory {path!r} of key {key!r} of agent {agent!r}"
                 self._values("", what, update, _READING)
 
     def _strays(self) -> None:
@@ -243,8 +243,12 @@ class _Examiner:
     ) -> T | None:
         try:
             return read(*args, **kwargs)
-        except StoreDamagedError as error:
+        except StoreUnavailableError:
+            raise
+        except StoreError as error:
             self._report(run_id, str(error))
+        except sqlite3.Error as error:
+            self._report(run_id, str(as_store_error(error, self._path)))
         except (TypeError, ValueError) as error:
             self._report(run_id, f"a row is of a form that no worker writes: {error}")
         return None
