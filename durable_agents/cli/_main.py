@@ -3,7 +3,7 @@
     0    done
     1    some runs failed or are parked, or some inputs were refused
     2    usage error, an agent that is wrongly declared, an unknown run or one in a wrong state
-    3    the store cannot do what was asked, or an output file cannot be written
+    3    the store cannot do what was asked or is damaged, or an output file cannot be written
     130  interrupted; the same command goes on where it stopped
 
 Results go to standard output; progress, warnings and errors to standard error.
@@ -17,6 +17,7 @@ from collections.abc import Sequence
 
 from durable_agents.cli._cancel import add_cancel
 from durable_agents.cli._demo import add_demo
+from durable_agents.cli._doctor import add_doctor
 from durable_agents.cli._exit import ExitCode, OutputError, UsageError
 from durable_agents.cli._list import add_runs
 from durable_agents.cli._prune import add_prune
@@ -38,6 +39,7 @@ _COMMANDS = (
     add_cancel,
     add_resolve,
     add_prune,
+    add_doctor,
 )
 
 _EPILOG = """\

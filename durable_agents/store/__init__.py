@@ -1,6 +1,7 @@
 """Where facts are kept: the port that the worker speaks to, and the stores behind it."""
 
 from durable_agents.store._claims import Beat, Claimant, ClaimedRun, Claims, Pulse
+from durable_agents.store._examination import Damage, Examination, StoreFile, examine
 from durable_agents.store._in_memory import InMemoryStore
 from durable_agents.store._port import (
     AcceptedRun,
@@ -21,6 +22,8 @@ __all__ = [
     "Claimant",
     "ClaimedRun",
     "Claims",
+    "Damage",
+    "Examination",
     "InMemoryStore",
     "NewRun",
     "OutputRow",
@@ -31,5 +34,7 @@ __all__ = [
     "SqliteStore",
     "Store",
     "StoreFacts",
+    "StoreFile",
     "Write",
+    "examine",
 ]

@@ -100,6 +100,10 @@ def _connect(path: Path, patience: float, statements: Iterable[str]) -> sqlite3.
     except sqlite3.Error as error:
         connection.close()
         raise as_store_error(error, path) from error
+    except UnicodeDecodeError as error:
+        connection.close()
+        problem = f"its schema is no text ({error}): restore the file from a backup"
+        raise StoreDamagedError(str(path), problem) from error
     except BaseException:
         connection.close()
         raise
@@ -151,6 +155,10 @@ def connect_read_only(path: Path) -> sqlite3.Connection:
     except sqlite3.Error as error:
         connection.close()
         raise as_store_error(error, path) from error
+    except UnicodeDecodeError as error:
+        connection.close()
+        problem = f"its schema is no text ({error}): restore the file from a backup"
+        raise StoreDamagedError(str(path), problem) from error
     except BaseException:
         connection.close()
         raise

@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
+from durable_agents.errors import StoreUnavailableError
 from durable_agents.journal import Entry, MemoryUpdate
 from durable_agents.serialization import Payload
 from durable_agents.store import (
@@ -33,7 +34,8 @@ class CrashingStore:
 
     The crash comes after the commit and before anybody is told of it: the record is there, and
     what waited for it never went on. A test that runs an agent once for each n, and each time
-    once more without a crash, has tried every moment that a crash can tell apart:
+    once more without a crash, has tried every moment that a crash can tell apart;
+    `every_crash_point` is that test:
 
         store = CrashingStore(SqliteStore(path), after=n, one_by_one=True)
 
@@ -50,9 +52,12 @@ class CrashingStore:
         crash: What a crash is. Default: SIGKILL to this process. If it returns, the store plays
             dead: it takes nothing more in, and what waits for a write waits for ever.
         one_by_one: Whether each write gets a transaction of its own.
+        commits: Whether the write at which the crash comes is durable. False: the crash comes
+            before it, so that it is the first one that is lost; needs `one_by_one`. An input
+            that was known already may be that write.
 
     Raises:
-        ValueError: `after` is below 1.
+        ValueError: `after` is below 1, or `commits` is False without `one_by_one`.
     """
 
     def __init__(
@@ -62,9 +67,13 @@ class CrashingStore:
         after: int | None,
         crash: Callable[[], object] | None = None,
         one_by_one: bool = False,
+        commits: bool = True,
     ) -> None:
         if after is not None and after < 1:
             msg = f"after is {after}, expected at least 1, or None for no crash"
+            raise ValueError(msg)
+        if not (commits or one_by_one):
+            msg = "commits=False needs one_by_one=True: in a shared commit no write is the last"
             raise ValueError(msg)
         self.writes: int = 0
         """Writes that have become durable."""
@@ -73,6 +82,9 @@ class CrashingStore:
         self._after = after
         self._crash = _kill_this_process if crash is None else crash
         self._one_by_one = one_by_one
+        self._commits = commits
+        self._waiting: set[asyncio.Future[Any]] = set()
+        self._is_gone = False
         self._held: deque[Callable[[], None]] = deque()
         self._in_flight: asyncio.Future[Any] | None = None
 
@@ -174,10 +186,26 @@ class CrashingStore:
         """All runs by number, beginning behind `after`."""
         return await self._inner.runs(after=after, limit=limit)
 
+    def fail_waiters(self) -> None:
+        """After a pretended crash, tell what still waits that the store is gone.
+
+        For a worker that has been told to stop: its last tasks end at once rather than wait for
+        a commit that never comes.
+        """
+        self._is_gone = True
+        for told in list(self._waiting):
+            if not told.done():
+                told.set_exception(StoreUnavailableError(repr(self), "it has crashed"))
+                told.exception()  # not every write is awaited
+
     def _submit(self, write: Callable[[], asyncio.Future[T]]) -> asyncio.Future[T]:
         # A future of its own, for the inner store's wakes its waiters whatever becomes of us.
         told: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        self._waiting.add(told)
+        told.add_done_callback(self._waiting.discard)
         if self.has_crashed:
+            if self._is_gone:
+                self.fail_waiters()
             return told
         if self._in_flight is None:
             self._pass_on(write, told)
@@ -186,6 +214,11 @@ class CrashingStore:
         return told
 
     def _pass_on(self, write: Callable[[], asyncio.Future[T]], told: asyncio.Future[T]) -> None:
+        if self.has_crashed:
+            return
+        if not self._commits and self.writes + 1 == self._after:
+            self._die()
+            return
         durable = write()
         if self._one_by_one:
             self._in_flight = durable
@@ -206,13 +239,16 @@ class CrashingStore:
         if durable.exception() is None and not _was_known(durable.result()):
             self.writes += 1
             if self.writes == self._after:
-                self.has_crashed = True
-                self._crash()
+                self._die()
                 return
         _tell(told, durable)
         self._in_flight = None
         while self._held and self._in_flight is None:
             self._held.popleft()()
+
+    def _die(self) -> None:
+        self.has_crashed = True
+        self._crash()
 
 
 def _tell(told: asyncio.Future[T], durable: asyncio.Future[T]) -> None:

@@ -11,6 +11,7 @@ from durable_agents.worker._commands import (
 from durable_agents.worker._current import CallInfo
 from durable_agents.worker._handle import Run
 from durable_agents.worker._outputs import Output
+from durable_agents.worker._replay import RecordReader, ReplayedAction, replay
 from durable_agents.worker._run_agent import arun_agent, run_agent
 from durable_agents.worker._settings import WorkerSettings
 from durable_agents.worker._steering import (
@@ -33,6 +34,8 @@ __all__ = [
     "Executed",
     "Output",
     "PruneRuns",
+    "RecordReader",
+    "ReplayedAction",
     "ResolveCall",
     "RetryRun",
     "Run",
@@ -45,6 +48,7 @@ __all__ = [
     "current_call",
     "prune",
     "put_back",
+    "replay",
     "resolution",
     "retention",
     "retry",

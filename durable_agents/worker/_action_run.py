@@ -1,7 +1,6 @@
 """One action over one event: its tasks, its buffered effects, and how it ends."""
 
 import asyncio
-import logging
 import platform
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -53,8 +52,6 @@ from durable_agents.worker._sync_action import (
 )
 
 __all__ = ["ActionRun", "RunJournal"]
-
-logger = logging.getLogger("durable_agents")
 
 PYTHON = ".".join(platform.python_version_tuple()[:2])
 
@@ -293,6 +290,7 @@ class ActionRun:
 
     def warn(self, message: str) -> None:
         """Tell people."""
+        logger = self.services.logger
         logger.warning("run %s, action %s: %s", self.run_id, self.action.name, message)
 
     def call_id(self, key: CallKey) -> str:

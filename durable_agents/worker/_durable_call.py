@@ -100,15 +100,16 @@ class DurableCalls:
         try:
             if type(decision) is Replay:
                 return await self._replay(call, decision.record)
+            if type(decision) is Diverged:
+                self._clear(call, decision)
+            if self._services.at_end_of_record is not None:
+                await self._services.at_end_of_record(call)
             if type(decision) is Resume:
                 outcome = await self._resume(call, decision.record)
+            elif spec.is_plain and spec.is_async:
+                outcome = await self._attempts.run_once(call)
             else:
-                if type(decision) is Diverged:
-                    self._clear(call, decision)
-                if spec.is_plain and spec.is_async:
-                    outcome = await self._attempts.run_once(call)
-                else:
-                    outcome = await self._attempts.run(call, 0)
+                outcome = await self._attempts.run(call, 0)
             payload, recorded = self._encoded(call, outcome)
             await self._settle(call, recorded, has_failed=isinstance(outcome, Failed))
         except asyncio.CancelledError:

@@ -6,7 +6,6 @@ run's completion travels in the same row.
 """
 
 import asyncio
-import logging
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, replace
 from typing import Any
@@ -21,6 +20,7 @@ from durable_agents.errors import (
 from durable_agents.journal import (
     ActionCompleted,
     ActionFailed,
+    CallRecord,
     Entry,
     RunCancelled,
     RunCompleted,
@@ -41,8 +41,6 @@ from durable_agents.worker._memories import Memories, as_recorded, changed
 from durable_agents.worker._services import Services
 
 __all__ = ["ActiveRun", "Ending", "StoredRun"]
-
-logger = logging.getLogger("durable_agents")
 
 _SHORT = 1000
 """Characters that are kept of the text of an error that is too large to be kept."""
@@ -85,6 +83,7 @@ class ActiveRun:
         self._blobs = Blobs()
         self.codec = services.codec.for_run(self._blobs)
         self._progress: asyncio.Event | None = None
+        self._logger = services.logger
         self._stored = stored
         self._plan = plan
         self._services = services
@@ -98,6 +97,11 @@ class ActiveRun:
         self._stop_reason: str | None = None
         self._cancel_reason: str | None = None
         self._ended: asyncio.Future[Ending] | None = None
+
+    @property
+    def not_asked(self) -> list[CallRecord]:
+        """What is on record of the action that runs and it has not asked for."""
+        return [] if self._action_run is None else self._action_run.log.never_asked()
 
     def start(self) -> None:
         """Begin, or go on where the record ends."""
@@ -298,14 +302,16 @@ class ActiveRun:
             self._memories.short_term = changed(self._memories.short_term, changes)
 
     async def _park(self, reason: str) -> None:
-        logger.warning("run %s is parked: %s", self.run_id, reason)
+        self._logger.warning("run %s is parked: %s", self.run_id, reason)
         entry = RunParked(reason, self._services.clock.now())
         await self._end_by(entry, Ending(RunStatus.PARKED, reason))
 
     async def _end_cancelled(self, error: BaseException | None) -> None:
         reason = self._cancel_reason or ""
         if error is not None and not isinstance(error, asyncio.CancelledError):
-            logger.warning("run %s: its clean-up raised %r", self.run_id, error, exc_info=error)
+            self._logger.warning(
+                "run %s: its clean-up raised %r", self.run_id, error, exc_info=error
+            )
             reason += f" (its clean-up raised {type(error).__name__}: {error})"
         entry = RunCancelled(reason, self._services.clock.now())
         await self._end_by(entry, Ending(RunStatus.CANCELLED, reason))
@@ -318,7 +324,7 @@ class ActiveRun:
         if wait is None:
             await self._fail(action_run.number, error)
             return
-        logger.warning("run %s: attempt %d failed: %r", self.run_id, attempt, error)
+        self._logger.warning("run %s: attempt %d failed: %r", self.run_id, attempt, error)
         try:
             now = self._services.clock.now()
             failed = ActionFailed(action_run.number, attempt, self._failure(error), now)
@@ -347,7 +353,7 @@ class ActiveRun:
             self._pausing = None
 
     async def _fail(self, action: int, error: BaseException) -> None:
-        logger.warning("run %s failed: %r", self.run_id, error, exc_info=error)
+        self._logger.warning("run %s failed: %r", self.run_id, error, exc_info=error)
         reason = f"{type(error).__name__}: {error}"
         status = self._services.status_of_failed
         blocks = status is RunStatus.BLOCKING

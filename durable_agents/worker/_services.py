@@ -1,13 +1,16 @@
 """What the rooms of a worker share: one of each per worker."""
 
 import asyncio
-from dataclasses import dataclass
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
 
 from durable_agents.clock import Clock
 from durable_agents.errors import DefinitionError
 from durable_agents.journal import RunStatus
 from durable_agents.serialization import Codec
 from durable_agents.store import Store
+from durable_agents.worker._call import CallInProgress
 from durable_agents.worker._delivery import Ticker
 from durable_agents.worker._lease import Lease
 from durable_agents.worker._lineage import Lineage
@@ -39,6 +42,10 @@ class Services:
     outputs: OutputSignal
     lease: Lease | None = None
     """What must hold while a call begins; None where the store is not shared."""
+    at_end_of_record: Callable[[CallInProgress], Awaitable[None]] | None = None
+    """Awaited before anything is executed; None but where records are only read."""
+    logger: logging.Logger = field(default_factory=lambda: logging.getLogger("durable_agents"))
+    """Told what becomes of runs."""
 
     @property
     def status_of_failed(self) -> RunStatus:

@@ -43,7 +43,7 @@ def test_a_query_is_one_statement(name: str) -> None:
 
 AT_OPEN = {"meta", "has_claims", "orphan"}
 SMALL = {"last_numbers", "workers"}
-FOR_PEOPLE = {"newest_prunable", "latest_runs", "status_counts"}
+FOR_PEOPLE = {"newest_prunable", "latest_runs", "status_counts", "all_memory", "strays"}
 
 
 @pytest.mark.parametrize("name", sorted(QUERIES.keys() - AT_OPEN - SMALL - FOR_PEOPLE))

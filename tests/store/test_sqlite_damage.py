@@ -190,6 +190,16 @@ def test_a_file_with_a_damaged_schema_is_refused(path: Path) -> None:
         read(path, lambda store: store.journal(1))
 
 
+def test_a_schema_that_is_no_text_is_refused(path: Path) -> None:
+    """The driver has no error of its own for it."""
+    made(path)
+    whole = path.read_bytes()
+    path.write_bytes(whole.replace(b"CREATE TABLE memory", b"CREATE TABLE m\xccmory", 1))
+
+    with pytest.raises(StoreDamagedError, match="restore the file from a backup"):
+        read(path, lambda store: store.runs(after=0, limit=9))
+
+
 def test_a_file_that_was_cut_off_is_named(path: Path) -> None:
     """As by a copy that was not finished."""
     made(path)

@@ -130,3 +130,11 @@ SELECT status, count(*) FROM runs GROUP BY status;
 
 -- runs_between: runs whose callers' ids lie between two texts, the second one excluded
 SELECT run, id, agent, key, status, turn FROM runs WHERE id >= ? AND id < ?;
+
+-- all_memory: every path of every key's memory; for `doctor`
+SELECT agent, key, path, body FROM memory;
+
+-- strays: numbers of runs that are gone, and of which something is left; for `doctor`
+SELECT run FROM journal WHERE run NOT IN (SELECT run FROM runs)
+UNION SELECT run FROM outputs WHERE run NOT IN (SELECT run FROM runs)
+UNION SELECT run FROM blobs WHERE run NOT IN (SELECT run FROM runs);
