@@ -17,15 +17,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Literal
 
 from tests.crash.random_kills import Process, Report, kill_again_and_again
 from tests.proof.faults import Faults, build, compiler
 
 __all__ = ["CommitReport", "kill_in_commits"]
 
-WRITES_PER_CALL = 3
-"""Writes and syncs of the store for each call that settles, about: a commit holds the entries
-of several runs, and writes each page that they change in two pieces."""
+_PER_CALL: dict[Literal["write", "sync", "any"], float] = {
+    "write": 1.4,
+    "sync": 0.1,
+    "any": 1.5,
+}
+"""Writes and syncs of the store for each call that settles (measured): a commit holds the
+entries of several runs, and writes each page that they change in two pieces."""
 RUNS_PER_KILL = 5
 """Inputs for each kill, unless told otherwise: so many that a process gets somewhere before it
 is killed, see `workload`."""
@@ -43,10 +48,12 @@ class _InCommit:
 
     def environment(self, share: int) -> Mapping[str, str]:
         """The shim, and what it is to do."""
+        call = self._chance.choice(list(_PER_CALL))
         faults = Faults(
             folder=self._folder,
-            call=self._chance.choice(["write", "sync", "any", "any"]),
-            at=1 + self._chance.randrange(share * WRITES_PER_CALL),
+            call=call,
+            # Half of a life's share on average: what is left over is for the last life.
+            at=1 + int(self._chance.random() * share * _PER_CALL[call]),
             do=self._chance.choice(["kill-before", "kill-after"]),
             said=self._said,
         )
