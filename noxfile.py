@@ -166,6 +166,12 @@ def kills(session: nox.Session) -> None:
 
 
 @nox.session
+def shared_kills(session: nox.Session) -> None:
+    """The same to workers that share a store, while the others go on; `-- --kills 200`."""
+    prove(session, "shared_kills")
+
+
+@nox.session
 def power(session: nox.Session) -> None:
     """Cut the power, on paper, and open what is left; `-- --images 2000` says how often."""
     prove(session, "power")

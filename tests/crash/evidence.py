@@ -4,11 +4,13 @@ The store is read as a file, read-only, without the engine: opening it with the 
 change it. Every check returns the breaches that it found, as text.
 """
 
+import shutil
 import sqlite3
 from collections.abc import Iterable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, TypeAlias
 
 from durable_agents import Codec
@@ -92,10 +94,27 @@ def read(path: Path, record: Record | None = None) -> Record:
         record: What it held earlier; only what is new is read. None: nothing.
     """
     record = Record() if record is None else record
-    with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
+    with _undisturbed(path) as connection:
         if connection.execute(_HAS_SCHEMA).fetchone():
             _read_new(connection, str(path), record)
     return record
+
+
+@contextmanager
+def _undisturbed(path: Path) -> Iterator[sqlite3.Connection]:
+    """A connection to a file, or to a copy of it where only a writer could read it.
+
+    A kill within a transaction may leave a rollback journal, which the next one who opens the
+    file has to play back.
+    """
+    journal = Path(f"{path}-journal")
+    with TemporaryDirectory() as folder:
+        source = f"file:{path}?mode=ro"
+        if journal.exists():
+            shutil.copy(journal, folder)
+            source = f"file:{shutil.copy(path, folder)}"
+        with closing(sqlite3.connect(source, uri=True)) as connection:
+            yield connection
 
 
 _HAS_SCHEMA = "SELECT 1 FROM sqlite_master WHERE name = 'outputs'"
