@@ -1,11 +1,13 @@
 """What the shim is told: which calls of a process fail, kill it, or are recorded.
 
 The shim, `shim/faults.c`, is preloaded into a process. It is built with the system's compiler
-when it is first asked for; where there is none, its layers of the proof are skipped.
+for each round of proofs; where there is none, and on systems other than Linux, the layers that
+need it are skipped.
 """
 
 import shutil
 import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias
@@ -19,7 +21,9 @@ _FLAGS = ("-O2", "-shared", "-fPIC", "-Wall", "-Wextra", "-Werror")
 
 
 def compiler() -> str | None:
-    """Path of the system's C compiler; None where there is none."""
+    """Path of the system's C compiler; None where there is none, and on other than Linux."""
+    if sys.platform != "linux":
+        return None
     return shutil.which("cc") or shutil.which("gcc")
 
 
@@ -27,11 +31,11 @@ def build(folder: Path) -> Path:
     """Compile the shim into a folder, and return the library.
 
     Raises:
-        FileNotFoundError: There is no C compiler.
+        FileNotFoundError: There is no C compiler, or this is not Linux.
     """
     found = compiler()
     if found is None:
-        problem = "no C compiler (cc, gcc): install one, or leave this layer out"
+        problem = "no C compiler (cc, gcc) on Linux: install one, or leave this layer out"
         raise FileNotFoundError(problem)
     library = folder / "faults.so"
     command = [found, *_FLAGS, "-o", str(library), str(_SOURCE), "-ldl", "-lpthread"]

@@ -108,7 +108,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args(arguments)
     if compiler() is None:
-        sys.stdout.write("skipped: no C compiler (cc, gcc) to build the shim with\n")
+        sys.stdout.write("skipped: the shim needs Linux and a C compiler (cc, gcc)\n")
         return 0
     runs = options.runs or RUNS_PER_KILL * options.kills
     with TemporaryDirectory() as folder:

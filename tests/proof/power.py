@@ -273,7 +273,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--modes", nargs="+", choices=_MODES, default=_MODES)
     options = parser.parse_args(arguments)
     if compiler() is None:
-        sys.stdout.write("skipped: no C compiler (cc, gcc) to build the shim with\n")
+        sys.stdout.write("skipped: the shim needs Linux and a C compiler (cc, gcc)\n")
         return 0
     logging.getLogger("durable_agents").setLevel(logging.ERROR)
     reports: list[PowerReport] = []

@@ -11,12 +11,13 @@ from pathlib import Path
 
 import pytest
 
+from tests.crash.evidence import Record, read
 from tests.proof.faults import Deed, Faults, build, compiler
 from tests.proof.trace import Change, decode_trace, encode_change
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(compiler() is None, reason="no C compiler to build the shim with"),
+    pytest.mark.skipif(compiler() is None, reason="the shim needs Linux and a C compiler"),
 ]
 
 WRITES = """
@@ -147,6 +148,20 @@ def test_a_kill_inside_a_commit_leaves_what_was_committed(shim: Path, tmp_path: 
     assert len(printed.split()) in {len(found), len(found) - 1}
     assert said == ["28 write store.db-wal"]
     assert 0 < len(found) < 10
+
+
+def test_a_store_that_was_killed_while_it_was_made_is_read_as_empty(
+    shim: Path, tmp_path: Path
+) -> None:
+    """Its first transaction has to be played back, and reading it changes nothing of it."""
+    faults = Faults(folder=tmp_path, call="write", at=3, do="kill-after")
+    run(COMMITS, faults, shim, expected_code=-signal.SIGKILL)
+    before = (tmp_path / "store.db").read_bytes()
+
+    assert Record() == read(tmp_path / "store.db")
+    assert 4096 == len(before)
+    assert before == (tmp_path / "store.db").read_bytes()
+    assert (tmp_path / "store.db-journal").exists()
 
 
 def test_files_elsewhere_are_left_alone(shim: Path, tmp_path: Path) -> None:
