@@ -107,13 +107,17 @@ def _undisturbed(path: Path) -> Iterator[sqlite3.Connection]:
     A kill within a transaction may leave a rollback journal, which the next one who opens the
     file has to play back.
     """
-    journal = Path(f"{path}-journal")
+    with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
+        try:
+            connection.execute(_HAS_SCHEMA)
+        except sqlite3.OperationalError:
+            pass
+        else:
+            yield connection
+            return
     with TemporaryDirectory() as folder:
-        source = f"file:{path}?mode=ro"
-        if journal.exists():
-            shutil.copy(journal, folder)
-            source = f"file:{shutil.copy(path, folder)}"
-        with closing(sqlite3.connect(source, uri=True)) as connection:
+        shutil.copy(f"{path}-journal", folder)
+        with closing(sqlite3.connect(shutil.copy(path, folder))) as connection:
             yield connection
 
 
