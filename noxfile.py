@@ -160,6 +160,30 @@ def crash(session: nox.Session) -> None:
 
 
 @nox.session
+def kills(session: nox.Session) -> None:
+    """Kill a process inside its commits; `-- --kills 500` says how often."""
+    prove(session, "kills")
+
+
+@nox.session
+def shared_kills(session: nox.Session) -> None:
+    """The same to workers that share a store, while the others go on; `-- --kills 200`."""
+    prove(session, "shared_kills")
+
+
+@nox.session
+def power(session: nox.Session) -> None:
+    """Cut the power, on paper, and open what is left; `-- --images 2000` says how often."""
+    prove(session, "power")
+
+
+@nox.session
+def disk(session: nox.Session) -> None:
+    """Let the disk fail under a worker, and recover; `-- --rounds 40` says how often."""
+    prove(session, "disk_faults")
+
+
+@nox.session
 def lowest(session: nox.Session) -> None:
     """The suite against the oldest releases that pyproject.toml admits."""
     session.install("--resolution", "lowest-direct", ".[dev]")
@@ -171,6 +195,14 @@ def bench(session: nox.Session) -> None:
     """Measure; arguments after `--` go to `python -m benchmarks`."""
     session.install("-e", ".[dev]")
     session.run("python", "-m", "benchmarks", *session.posargs)
+
+
+def prove(session: nox.Session, layer: str) -> None:
+    """Run a layer of the proof that needs the shim; see docs/proof.md."""
+    if sys.platform != "linux" or not (shutil.which("cc") or shutil.which("gcc")):
+        session.skip("the shim needs Linux and a C compiler (cc, gcc)")
+    session.install("-e", ".[dev]")
+    session.run("python", "-m", f"tests.proof.{layer}", *session.posargs)
 
 
 def install_package(session: nox.Session) -> None:

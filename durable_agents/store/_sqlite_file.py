@@ -286,9 +286,17 @@ def make_file(path: Path) -> None:
     except OSError as error:
         problem = f"{error.strerror or error}: check the path and its permissions"
         raise StoreUnavailableError(str(path), problem) from error
-    if header and header != _HEADER:
+    if header and header != _HEADER and not _is_torn(path, header):
         problem = "it is not an SQLite database: take another path, or restore it from a backup"
         raise StoreDamagedError(str(path), problem)
+
+
+def _is_torn(path: Path, header: bytes) -> bool:
+    """Whether a power cut may have hit the file while it was made.
+
+    It left zeros then, and the journal by which SQLite takes back what it had written.
+    """
+    return not header.strip(b"\0") and Path(f"{path}-journal").exists()
 
 
 def as_store_error(error: sqlite3.Error, path: Path) -> StoreError:

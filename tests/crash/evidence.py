@@ -4,11 +4,13 @@ The store is read as a file, read-only, without the engine: opening it with the 
 change it. Every check returns the breaches that it found, as text.
 """
 
+import shutil
 import sqlite3
 from collections.abc import Iterable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, TypeAlias
 
 from durable_agents import Codec
@@ -92,11 +94,32 @@ def read(path: Path, record: Record | None = None) -> Record:
         record: What it held earlier; only what is new is read. None: nothing.
     """
     record = Record() if record is None else record
-    with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
-        connection.execute("BEGIN")  # others may write meanwhile: all as of one moment
+    with _undisturbed(path) as connection:
         if connection.execute(_HAS_SCHEMA).fetchone():
             _read_new(connection, str(path), record)
     return record
+
+
+@contextmanager
+def _undisturbed(path: Path) -> Iterator[sqlite3.Connection]:
+    """A connection to a file, or to a copy of it where only a writer could read it.
+
+    A kill within a transaction may leave a rollback journal, which the next one who opens the
+    file has to play back.
+    """
+    with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
+        try:
+            connection.execute(_HAS_SCHEMA)
+        except sqlite3.OperationalError:
+            pass
+        else:
+            connection.execute("BEGIN")  # others may write meanwhile: all as of one moment
+            yield connection
+            return
+    with TemporaryDirectory() as folder:
+        shutil.copy(f"{path}-journal", folder)
+        with closing(sqlite3.connect(shutil.copy(path, folder))) as connection:
+            yield connection
 
 
 _HAS_SCHEMA = "SELECT 1 FROM sqlite_master WHERE name = 'outputs'"

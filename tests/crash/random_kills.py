@@ -9,21 +9,26 @@ counted that hit a process in the middle of a run.
 """
 
 import argparse
+import os
 import random
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Protocol, TypeAlias
 
 from tests.crash import workload
 from tests.crash.evidence import Call, Record, disturbed, read, repeated, swapped, unlike
 from tests.crash.nursery import python
 from tests.crash.witness import Sighting, sightings
 
-__all__ = ["Report", "kill_at_random"]
+__all__ = ["Killer", "Process", "Report", "kill_again_and_again", "kill_at_random"]
+
+Process: TypeAlias = "subprocess.Popen[bytes]"
 
 _POLL_SECONDS = 0.0005
 _LONGEST_PAUSE = 0.005
@@ -75,6 +80,43 @@ class Report:
         return "\n".join(f"{name:28}{figure!s:>10}" for name, figure in rows.items())
 
 
+class Killer(Protocol):
+    """Chooses the moment at which a process dies."""
+
+    def environment(self, share: int) -> Mapping[str, str]:
+        """Variables of a process that is to die before it has settled twice `share` calls."""
+
+    def kill(self, process: Process, share: int) -> bool:
+        """See it dead; False if it came to its end before that."""
+
+
+class _AtRandom:
+    """Kills a random time after the witness has seen a process at work."""
+
+    def __init__(self, witness: Path, seed: int) -> None:
+        self._witness = witness
+        self._chance = random.Random(seed)  # noqa: S311 - not a secret
+        self._offset = 0
+
+    def environment(self, share: int) -> Mapping[str, str]:  # noqa: ARG002 - the killer's port
+        """Nothing."""
+        self._offset = self._witness.stat().st_size if self._witness.exists() else 0
+        return {}
+
+    def kill(self, process: Process, share: int) -> bool:
+        """Kill the process at a random moment; False if it ended first."""
+        # Half of a life's share on average: what is left over is for the last life.
+        ends = self._chance.randrange(share)
+        while process.poll() is None:
+            new = self._witness.read_bytes()[self._offset :] if self._witness.exists() else b""
+            if new and new.count(b'"end"') >= ends:
+                time.sleep(self._chance.uniform(0, _LONGEST_PAUSE))
+                process.kill()
+                return process.wait() == -signal.SIGKILL
+            time.sleep(_POLL_SECONDS)
+        return False
+
+
 class _Site:
     """A store, its witness, and the processes that come and go.
 
@@ -82,13 +124,14 @@ class _Site:
         folder: Where everything is kept.
         report: What is filled in.
         loop: The kind of event loop of the processes.
+        killer: Ends them.
     """
 
-    def __init__(self, folder: Path, report: Report, loop: str) -> None:
+    def __init__(self, folder: Path, report: Report, loop: str, killer: Killer) -> None:
         self.report = report
         self._folder = folder
         self._loop = loop
-        self._chance = random.Random(report.seed)  # noqa: S311 - not a secret
+        self._killer = killer
         self._lives = 0
         self._record = Record()
         self._settled: frozenset[Call] = frozenset()
@@ -110,11 +153,15 @@ class _Site:
         said = self._folder / f"life-{self._lives}.txt"
         arguments = [str(self._folder), str(self.report.runs), self._loop, str(self._lives)]
         command = python("tests.crash.workload", *arguments)
+        share = 1 + self.calls_left // kills_left if kills_left else 0
+        environment = os.environ | self._killer.environment(share) if share else None
         with (
             said.open("wb") as stderr,
-            subprocess.Popen(command, stderr=stderr) as process,  # noqa: S603 - our own program
+            subprocess.Popen(  # noqa: S603 - our own program
+                command, stderr=stderr, env=environment
+            ) as process,
         ):
-            was_killed = kills_left > 0 and self._kill(process, witness, kills_left)
+            was_killed = share > 0 and self._killer.kill(process, share)
             code = process.wait()
         seen = sightings(witness)[seen_before:]
         self._look(seen, was_killed=was_killed)
@@ -143,20 +190,6 @@ class _Site:
             )
             if found != [expected]:
                 self._complain(f"run {number} put out {found}, expected [{expected}]")
-
-    def _kill(self, process: "subprocess.Popen[bytes]", witness: Path, kills_left: int) -> bool:
-        """Kill the process at a random moment; False if it ended first."""
-        # Half of a life's share on average: what is left over is for the last life.
-        ends = self._chance.randrange(1 + self.calls_left // kills_left)
-        offset = witness.stat().st_size if witness.exists() else 0
-        while process.poll() is None:
-            new = witness.read_bytes()[offset:] if witness.exists() else b""
-            if new and new.count(b'"end"') >= ends:
-                time.sleep(self._chance.uniform(0, _LONGEST_PAUSE))
-                process.kill()
-                return process.wait() == -signal.SIGKILL
-            time.sleep(_POLL_SECONDS)
-        return False
 
     def _look(self, seen: list[Sighting], *, was_killed: bool) -> None:
         """What the process did, and what it left."""
@@ -189,15 +222,31 @@ def kill_at_random(
         seed: Of the moments.
         loop: The kind of event loop of the processes: `"asyncio"` or `"uvloop"`.
     """
-    started = time.monotonic()
     report = Report(runs=runs, seed=seed)
-    site = _Site(folder, report, loop)
+    killer = _AtRandom(folder / workload.WITNESS, seed)
+    kill_again_and_again(folder, report, kills, killer, loop)
+    return report
+
+
+def kill_again_and_again(
+    folder: Path, report: Report, kills: int, killer: Killer, loop: str = "asyncio"
+) -> None:
+    """Have processes killed until the work is done, and fill the report in.
+
+    Args:
+        folder: An empty folder.
+        report: Says how many inputs there are.
+        kills: How many processes are killed in the middle of a run, at most.
+        killer: Chooses the moments.
+        loop: The kind of event loop of the processes.
+    """
+    started = time.monotonic()
+    site = _Site(folder, report, loop, killer)
     while site.live(kills - report.kills):
         if sys.stderr.isatty():
             sys.stderr.write(f"\r{report.kills} of {kills} kills ")
     site.conclude()
     report.seconds = time.monotonic() - started
-    return report
 
 
 def main() -> int:

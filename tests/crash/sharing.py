@@ -9,7 +9,7 @@ import faulthandler
 import os
 import sqlite3
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from itertools import groupby
 from pathlib import Path
@@ -127,11 +127,13 @@ def main(text: str) -> None:
     part.result.write_bytes(msgspec.json.encode(asyncio.run(take_part(part))))
 
 
-def start(part: Part) -> Process:
-    """Start a process that takes part."""
+def start(part: Part, environment: Mapping[str, str] | None = None) -> Process:
+    """Start a process that takes part, with these variables besides."""
     with part.said.open("wb") as said:
         return subprocess.Popen(  # noqa: S603 - our own program
-            python("tests.crash.sharing", msgspec.json.encode(part).decode()), stderr=said
+            python("tests.crash.sharing", msgspec.json.encode(part).decode()),
+            stderr=said,
+            env=os.environ | (environment or {}),
         )
 
 

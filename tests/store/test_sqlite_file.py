@@ -6,6 +6,7 @@ import fcntl
 import os
 import sqlite3
 import stat
+import struct
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -143,6 +144,24 @@ def test_a_file_that_is_no_database_is_refused_and_left_alone(
     refused(path, StoreDamagedError, "not an SQLite database")
 
     assert content == path.read_bytes()
+
+
+def test_a_file_whose_making_a_power_cut_tore_is_made_anew(tmp_path: Path) -> None:
+    """Zeros where its header should be, and the journal that makes them good."""
+    path = tmp_path / "store.db"
+    path.write_bytes(bytes(2 * 4096))
+    magic = bytes.fromhex("d9d505f920a163d7")
+    # No page of before, a number, no page in the file of before; sizes of sectors and pages.
+    numbers = struct.pack(">5I", 0, 1, 0, 512, 4096)
+    Path(f"{path}-journal").write_bytes((magic + numbers).ljust(512, b"\0"))
+
+    async def is_closed_well() -> bool:
+        store = SqliteStore(path)
+        facts = await store.open("worker")
+        await store.close()
+        return facts.was_closed
+
+    assert asyncio.run(is_closed_well())
 
 
 def test_a_folder_that_is_missing_is_named(tmp_path: Path) -> None:
