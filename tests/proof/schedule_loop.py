@@ -1,0 +1,97 @@
+"""An event loop that runs what is ready in an order of its own, and never waits for time.
+
+A schedule must be one that can really happen, or what it breaks proves nothing. Three promises
+of asyncio bind it:
+
+- A pass of the loop runs all that is ready when it begins, and nothing that becomes ready in it.
+  So handles change places within a pass, never beyond it; what takes longer in reality (a call,
+  a commit) takes a number of passes drawn by lot, see `Chance.passes`.
+- `call_soon` is first in, first out. Whoever wakes two waiters knows who goes first: queues,
+  locks and `gather` rely on it, and so may every action. So handles of one actor keep their
+  order. An actor is one action run with all its tasks, one durable function at work, or the
+  worker with its store.
+- What belongs to different actors has no such promise: which of them is ready first depends on
+  sockets, threads and disks. So handles of different actors are mixed at random.
+
+Its clock stands still while anything is ready, and then jumps to the next timer: hours of
+waiting cost nothing, and a timer fires when all else has come to rest.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from random import Random
+from typing import Any
+
+__all__ = ["Chance", "RandomLoop", "acting_as"]
+
+_ACTOR: ContextVar[object] = ContextVar("actor", default=None)
+
+
+@contextmanager
+def acting_as(name: object) -> Iterator[None]:
+    """What the block does, and tasks that it starts, is an actor's of this name."""
+    token = _ACTOR.set(name)
+    try:
+        yield
+    finally:
+        _ACTOR.reset(token)
+
+
+class Chance(Random):
+    """All that is left to chance in one schedule, drawn from one seed."""
+
+    async def passes(self, most: int) -> None:
+        """As many passes of the loop as the lot says, often few."""
+        for _ in range(self.randint(0, self.choice([0, 3, most]))):
+            await asyncio.sleep(0)
+
+
+class RandomLoop(asyncio.SelectorEventLoop):
+    """A loop whose schedule is drawn by lot.
+
+    Args:
+        chance: Draws it.
+    """
+
+    _ready: deque[asyncio.Handle]
+    _scheduled: list[asyncio.TimerHandle]
+
+    def __init__(self, chance: Random) -> None:
+        super().__init__()
+        self._chance = chance
+        self._jumped = 0.0
+
+    def time(self) -> float:
+        """Seconds: the clock of the machine, and all the time that was not waited for."""
+        return super().time() + self._jumped
+
+    @property
+    def is_at_rest(self) -> bool:
+        """Whether nothing happens before a timer fires or somebody else does something."""
+        return not self._ready
+
+    def _run_once(self) -> None:
+        if not self._ready and self._scheduled:
+            self._jumped += max(0.0, self._scheduled[0].when() - self.time())
+        # Taken one by one: a thread may add a handle at any moment.
+        ready = [self._ready.popleft() for _ in range(len(self._ready))]
+        self._ready.extendleft(reversed(self._mixed(ready)))
+        super()._run_once()  # type: ignore[misc]  # the one seam that asyncio has
+
+    def _mixed(self, ready: list[asyncio.Handle]) -> list[asyncio.Handle]:
+        """The same handles; those of one actor in their order."""
+        actors = [_actor(handle) for handle in ready]
+        waiting: dict[object, deque[asyncio.Handle]] = {}
+        for actor, handle in zip(actors, ready, strict=True):
+            waiting.setdefault(actor, deque()).append(handle)
+        if len(waiting) > 1:
+            self._chance.shuffle(actors)
+        return [waiting[actor].popleft() for actor in actors]
+
+
+def _actor(handle: asyncio.Handle) -> Any:  # noqa: ANN401
+    context = handle._context  # type: ignore[attr-defined]  # noqa: SLF001 - nothing public tells
+    return context.get(_ACTOR)
