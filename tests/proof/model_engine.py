@@ -76,11 +76,12 @@ class Functions:
 
     def __init__(self, witness: Witness, delay: Callable[[str], Awaitable[object]]) -> None:
         self._witness = witness
-        self._life = witness.life
+        self.life = witness.life
+        """The life that they belong to: after a crash, workers of the old one do not count."""
         self._delay = delay
 
     def _begin(self, name: str) -> None:
-        if self._life == self._witness.life:
+        if self.life == self._witness.life:
             self._witness.executions[name] += 1
 
     @durable(name="work")
@@ -111,7 +112,7 @@ class Performance:
         self._ctx = ctx
         self._functions = functions
         self._witness = witness
-        self._life = witness.life
+        self._life = functions.life
         self._run = str(ctx.run_id)
 
     async def visit(self, node: Node, path: Path, given: Feed) -> Any:  # noqa: ANN401
