@@ -232,7 +232,10 @@ class Performance:
                 async with asyncio.timeout(HANGS_FOR):
                     await hangs
         except TimeoutError:
-            return await self.visit(node.parts[0], (*path, 0), given)
+            # On record before anything follows from it: no journal knows when a timer fired.
+            name = self._name(path, " instead")
+            instead = await self._ctx.durable(self._functions.work, name, given)
+            return await self.visit(node.parts[0], (*path, 0), feed(given, instead))
 
     async def _cancel(self, node: Node, path: Path, given: Feed) -> list[Any]:
         first, second = self._visits(node, path, given)

@@ -80,7 +80,9 @@ class _Model:
             case Kind.CALL | Kind.REFUSED_CALL:
                 self.allowed.add(spelt(self._run, path))
             case Kind.TIMEOUT:
-                self.allowed.add(spelt(self._run, path, " hangs"))
+                instead = spelt(self._run, path, " instead")
+                self.allowed |= {spelt(self._run, path, " hangs"), instead}
+                given_to_parts = [feed(given, answer(instead, given))]
             case Kind.AS_COMPLETED | Kind.QUEUE:
                 self.allowed |= {
                     spelt(self._run, path, f" takes {index}")
@@ -104,9 +106,7 @@ class _Model:
                 return
             given = feed(given, outcome.what)
 
-    def _possible(
-        self, node: Node, path: Path, given: Feed, outcome: Outcome
-    ) -> list[Outcome]:
+    def _possible(self, node: Node, path: Path, given: Feed, outcome: Outcome) -> list[Outcome]:
         """What the node can have come to; where nothing is left to chance, one thing."""
         parts = [self._seen.get((*path, index)) for index in range(len(node.parts))]
         if outcome == CANCELLED:

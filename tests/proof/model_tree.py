@@ -11,7 +11,18 @@ from random import Random
 from typing import TypeAlias
 from zlib import crc32
 
-__all__ = ["LEAVES", "Feed", "Kind", "Node", "Path", "answer", "feed", "grown", "nodes", "spelt"]
+__all__ = [
+    "LEAVES",
+    "Feed",
+    "Kind",
+    "Node",
+    "Path",
+    "answer",
+    "feed",
+    "grown",
+    "nodes",
+    "spelt",
+]
 
 Path: TypeAlias = tuple[int, ...]
 """Where a node is: which part of the root, which part of that, and so on."""
@@ -41,7 +52,7 @@ class Kind(Enum):
     QUEUE = "queue"
     """Parts are put into a queue by as many producers, and taken out by two consumers."""
     TIMEOUT = "timeout"
-    """A call that hangs is given up, and its part follows."""
+    """A call that hangs is given up, another one made instead of it, and its part follows."""
     CANCEL = "cancel"
     """When its second part has ended, its first part is cancelled."""
     CAUGHT = "caught"

@@ -148,4 +148,6 @@ def _agrees(result: Outcome | str, root: Outcome | None) -> bool:
         return False
     if isinstance(result, Outcome):
         return root == result
-    return root.how == {"RunFailedError": "raised", "RunCancelledError": "cancelled"}.get(result)
+    return root.how == {"RunFailedError": "raised", "RunCancelledError": "cancelled"}.get(
+        result
+    )

@@ -44,9 +44,18 @@ class Chance(Random):
     """All that is left to chance in one schedule, drawn from one seed."""
 
     async def passes(self, most: int) -> None:
-        """As many passes of the loop as the lot says, often few."""
-        for _ in range(self.randint(0, self.choice([0, 3, most]))):
-            await asyncio.sleep(0)
+        """As many passes of the loop as the lot says, often few; waits as for a socket."""
+        loop = asyncio.get_running_loop()
+        arrival = loop.create_future()
+
+        def count(left: int) -> None:
+            if left > 0:
+                loop.call_soon(count, left - 1)
+            elif not arrival.done():
+                arrival.set_result(None)
+
+        count(self.randint(0, self.choice([0, 3, most])))
+        await arrival
 
 
 class RandomLoop(asyncio.SelectorEventLoop):
@@ -62,11 +71,12 @@ class RandomLoop(asyncio.SelectorEventLoop):
     def __init__(self, chance: Random) -> None:
         super().__init__()
         self._chance = chance
-        self._jumped = 0.0
+        self._now = 0.0
 
     def time(self) -> float:
-        """Seconds: the clock of the machine, and all the time that was not waited for."""
-        return super().time() + self._jumped
+        """Seconds of waiting that were passed over; the machine's clock would leave no seed
+        as it was."""
+        return self._now
 
     @property
     def is_at_rest(self) -> bool:
@@ -75,7 +85,7 @@ class RandomLoop(asyncio.SelectorEventLoop):
 
     def _run_once(self) -> None:
         if not self._ready and self._scheduled:
-            self._jumped += max(0.0, self._scheduled[0].when() - self.time())
+            self._now = max(self._now, self._scheduled[0].when())
         # Taken one by one: a thread may add a handle at any moment.
         ready = [self._ready.popleft() for _ in range(len(self._ready))]
         self._ready.extendleft(reversed(self._mixed(ready)))
