@@ -44,7 +44,9 @@ def failed(texts: Iterable[str]) -> Outcome:
     return Outcome("raised", sorted(texts))
 
 
-def wrong(run: str, tree: Node, seen: Seen, calls: Iterable[str]) -> list[str]:
+def wrong(
+    run: str, tree: Node, seen: Seen, calls: Iterable[str], *, may_be_cancelled: bool = False
+) -> list[str]:
     """What cannot be: nodes with the wrong outcome, calls that must not have been made.
 
     Args:
@@ -52,8 +54,9 @@ def wrong(run: str, tree: Node, seen: Seen, calls: Iterable[str]) -> list[str]:
         tree: What its action does.
         seen: What became of nodes, in one life of it.
         calls: Names of the calls that were executed, in that life or before.
+        may_be_cancelled: Whether somebody asked for that.
     """
-    model = _Model(run, seen)
+    model = _Model(run, seen, may_be_cancelled)
     model.see(tree, (), feed())
     for name in set(calls) - model.allowed:
         model.breaches.append(f"{name} was called and must not be")
@@ -65,11 +68,12 @@ def wrong(run: str, tree: Node, seen: Seen, calls: Iterable[str]) -> list[str]:
 class _Model:
     """Goes through a tree once."""
 
-    def __init__(self, run: str, seen: Seen) -> None:
+    def __init__(self, run: str, seen: Seen, may_be_cancelled: bool) -> None:
         self.breaches: list[str] = []
         self.allowed: set[str] = set()
         self._run = run
         self._seen = seen
+        self._may_be_cancelled = may_be_cancelled
 
     def see(self, node: Node, path: Path, given: Feed) -> None:
         """Check a node that may have begun, and all that may have begun in it."""
@@ -110,7 +114,7 @@ class _Model:
         """What the node can have come to; where nothing is left to chance, one thing."""
         parts = [self._seen.get((*path, index)) for index in range(len(node.parts))]
         if outcome == CANCELLED:
-            return [CANCELLED] if path else []
+            return [CANCELLED] if path or self._may_be_cancelled else []
         name = spelt(self._run, path)
         match node.kind:
             case Kind.CALL:

@@ -43,6 +43,11 @@ class Trial:
         self.witness = Witness()
         self.results: dict[str, Outcome | str] = {}
         """What the driver was told of each run that has ended."""
+        self.worker: Worker | None = None
+        """The one that works now."""
+        self.cancelled: set[str] = set()
+        """Runs that somebody asked to cancel."""
+        self._crash: Callable[[], None] = _nothing
         self._inner = inner
         self._settled: Counter[str] = Counter()
         self._keys = {run: f"key {index % 2}" for index, run in enumerate(trees)}
@@ -60,23 +65,34 @@ class Trial:
         crashed = asyncio.get_running_loop().create_future()
 
         def crash() -> None:
-            self.witness.begin_life()
-            crashed.set_result(None)
+            store.has_crashed = True
+            if not crashed.done():
+                self.witness.begin_life()
+                crashed.set_result(None)
 
         store = CrashingStore(self._inner, after=after, crash=crash)
         agent = agent_of(self.trees, Functions(self.witness, delay), self.witness)
         async with Worker(agent, store=store, settings=SETTINGS) as worker:
+            self.worker, self._crash = worker, crash
             results = asyncio.ensure_future(self._results(worker))
             await asyncio.wait({results, crashed}, return_when=asyncio.FIRST_COMPLETED)
             results.cancel()
+            self.worker, self._crash = None, _nothing
         if not crashed.done():
             results.result()
         return crashed.done()
 
+    def crash(self) -> None:
+        """The life that goes on ends here and now."""
+        self._crash()
+
     async def _results(self, worker: Worker) -> None:
         runs = {r: await worker.submit(r, key=self._keys[r], id=r) for r in self.trees}
         for name, run in runs.items():
-            self.results[name] = await result_of(run)
+            told = await result_of(run)
+            if self.results.setdefault(name, told) != told:
+                was = self.results[name]
+                self.witness.breaches.append(f"{name} came to {was}, and later to {told}")
 
     async def examine(self) -> list[str]:
         """Every breach that can be seen now, between two lives."""
@@ -94,7 +110,8 @@ class Trial:
     def _examined(self, run: str, entries: Sequence[Entry]) -> list[str]:
         seen = self.witness.all_seen(run)
         names = [name for name in self.witness.executions if name.startswith(f"{run}/")]
-        breaches = wrong(run, self.trees[run], seen, names)
+        is_cancelled = run in self.cancelled
+        breaches = wrong(run, self.trees[run], seen, names, may_be_cancelled=is_cancelled)
         breaches += self._repeated(entries)
         for entry in entries:
             if isinstance(entry, CallSettled) and not _told(entry).startswith(
@@ -144,10 +161,12 @@ def _told(entry: CallSettled) -> str:
 
 def _agrees(result: Outcome | str, root: Outcome | None) -> bool:
     """Whether the driver was told what the action came to."""
-    if root is None:
-        return False
     if isinstance(result, Outcome):
         return root == result
-    return root.how == {"RunFailedError": "raised", "RunCancelledError": "cancelled"}.get(
-        result
-    )
+    if result == "RunCancelledError":
+        return root is None or root.how == "cancelled"
+    return root is not None and result == "RunFailedError" and root.how == "raised"
+
+
+def _nothing() -> None:
+    """No life goes on."""

@@ -3,8 +3,8 @@
 A schedule must be one that can really happen, or what it breaks proves nothing. Three promises
 of asyncio bind it:
 
-- A pass of the loop runs all that is ready when it begins, and nothing that becomes ready in it.
-  So handles change places within a pass, never beyond it; what takes longer in reality (a call,
+- A pass of the loop runs all that is ready when it begins, nothing that becomes ready in it. So
+  handles change places within a pass, never beyond it; what takes longer in reality (a call,
   a commit) takes a number of passes drawn by lot, see `Chance.passes`.
 - `call_soon` is first in, first out. Whoever wakes two waiters knows who goes first: queues,
   locks and `gather` rely on it, and so may every action. So handles of one actor keep their
@@ -40,8 +40,12 @@ def acting_as(name: object) -> Iterator[None]:
         _ACTOR.reset(token)
 
 
-class Chance(Random):
+class Chance(Random):  # noqa: S311 - not a secret
     """All that is left to chance in one schedule, drawn from one seed."""
+
+    ties = 0
+    """Waits that were cancelled in the very pass in which they would have ended. The task learns
+    of that one pass sooner than on replay, where nothing else wakes it."""
 
     async def passes(self, most: int) -> None:
         """As many passes of the loop as the lot says, often few; waits as for a socket."""
@@ -55,7 +59,11 @@ class Chance(Random):
                 arrival.set_result(None)
 
         count(self.randint(0, self.choice([0, 3, most])))
-        await arrival
+        try:
+            await arrival
+        except asyncio.CancelledError:
+            self.ties += not arrival.cancelled()
+            raise
 
 
 class RandomLoop(asyncio.SelectorEventLoop):
@@ -78,10 +86,23 @@ class RandomLoop(asyncio.SelectorEventLoop):
         as it was."""
         return self._now
 
-    @property
-    def is_at_rest(self) -> bool:
-        """Whether nothing happens before a timer fires or somebody else does something."""
-        return not self._ready
+    def run_to_rest(self) -> None:
+        """Run until nothing is ready; no time passes."""
+
+        def look() -> None:
+            if self._ready:
+                self.call_soon(look)
+            else:
+                self.stop()
+
+        self.call_soon(look)
+        self.run_forever()
+
+    def wait(self, most: float) -> None:
+        """Let time pass until the next timer, if it is no more than so many seconds away."""
+        due = [t.when() for t in self._scheduled if not t.cancelled()]
+        if due and min(due) <= self._now + most:
+            self._now = max(self._now, min(due))
 
     def _run_once(self) -> None:
         if not self._ready and self._scheduled:
