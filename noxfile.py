@@ -160,6 +160,23 @@ def crash(session: nox.Session) -> None:
 
 
 @nox.session
+def model(session: nox.Session) -> None:
+    """Walk so many random runs through crashes and recoveries; after `--` how many."""
+    install_package(session)
+    examples = session.posargs[0] if session.posargs else "2000"
+    environment = {"PYTHONPATH": str(ROOT), "MODEL_EXAMPLES": examples}
+    session.run("python", "-m", "pytest", "tests/proof", "-k", "model", env=environment)
+
+
+@nox.session
+def schedules(session: nox.Session) -> None:
+    """Replay runs under random schedules; after `--` the program's arguments, as `--seed 17`."""
+    install_package(session)
+    program = ["-m", "tests.proof.schedules", *session.posargs]
+    session.run("python", *program, env={"PYTHONPATH": str(ROOT)})
+
+
+@nox.session
 def lowest(session: nox.Session) -> None:
     """The suite against the oldest releases that pyproject.toml admits."""
     session.install("--resolution", "lowest-direct", ".[dev]")
