@@ -90,8 +90,8 @@ class CallRecord(msgspec.Struct, kw_only=True):
     """Whether an attempt was begun on record and nothing is known of its end."""
     guarded: bool = False
     seq: int = 0
-    """Place in the store of the entry that settled it; gives the order of delivery. 0: none did,
-    for that is the place of the run's input."""
+    """Place in the store of the entry that settled it; gives the order of delivery. 0: none
+    did, for that is the place of the run's input."""
     at: float = 0.0
 
     @property

@@ -97,7 +97,7 @@ class DurableCalls:
         )
         if type(decision) is Abandoned:
             if decision.record.has_turn:
-                # Its turn, without its outcome: the cancellation finds it where it found it live.
+                # Its turn, not its outcome: the cancellation finds it where it did live.
                 await self._scope.delivery.hand_over(call.key)
             await _never()
         try:

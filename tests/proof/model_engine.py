@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
 from durable_agents import Agent, InputEvent, RunnerContext, durable
 from tests.proof.model_reference import CANCELLED, Outcome, failed, returned
@@ -159,7 +159,7 @@ class Performance:
         await self._ctx.durable(self._functions.refuse, self._name(path), given)
 
     async def _idle(self, _: Node, path: Path, __: Feed) -> None:
-        for _ in range(1 + sum(path) % 4):
+        for _turn in range(1 + sum(path) % 4):
             await asyncio.sleep(0)
 
     async def _raise(self, _: Node, path: Path, given: Feed) -> None:
@@ -246,7 +246,7 @@ class Performance:
     async def _caught(self, node: Node, path: Path, given: Feed) -> list[Any]:
         return (await _outcome(self.visit(node.parts[0], (*path, 0), given))).noted
 
-    _does: dict[Kind, Callable[["Performance", Node, Path, Feed], Coroutine[Any, Any, Any]]] = {
+    _does: ClassVar[dict[Kind, Callable[["Performance", Node, Path, Feed], Given]]] = {
         Kind.CALL: _call,
         Kind.REFUSED_CALL: _refused_call,
         Kind.IDLE: _idle,

@@ -112,25 +112,19 @@ class _Model:
 
     def _possible(self, node: Node, path: Path, given: Feed, outcome: Outcome) -> list[Outcome]:
         """What the node can have come to; where nothing is left to chance, one thing."""
-        parts = [self._seen.get((*path, index)) for index in range(len(node.parts))]
         if outcome == CANCELLED:
             return [CANCELLED] if path or self._may_be_cancelled else []
         name = spelt(self._run, path)
-        match node.kind:
-            case Kind.CALL:
-                return [returned(answer(name, given))]
-            case Kind.REFUSED_CALL:
-                return [failed([answer(name, given)])]
-            case Kind.IDLE:
-                return [returned(None)]
-            case Kind.RAISE:
-                return [failed([answer(name, given)])]
-            case Kind.TIMEOUT:
-                return [part for part in parts if part is not None]
-            case Kind.CAUGHT:
-                return [returned(part.noted) for part in parts if part is not None]
-            case _:
-                return _OF_MANY[node.kind](parts, outcome, name)
+        alone = {
+            Kind.CALL: returned(answer(name, given)),
+            Kind.REFUSED_CALL: failed([answer(name, given)]),
+            Kind.RAISE: failed([answer(name, given)]),
+            Kind.IDLE: returned(None),
+        }
+        if node.kind in alone:
+            return [alone[node.kind]]
+        parts = [self._seen.get((*path, index)) for index in range(len(node.parts))]
+        return _OF_MANY[node.kind](parts, outcome, name)
 
 
 Parts: TypeAlias = list[Outcome | None]
@@ -144,6 +138,16 @@ def _all_returned(parts: Parts) -> list[Outcome]:
     if not all(part is not None and part.how == "returned" for part in parts):
         return []
     return [returned([part.what for part in parts if part is not None])]
+
+
+def _same(parts: Parts, _: Outcome, __: str) -> list[Outcome]:
+    """What its part came to."""
+    return [part for part in parts if part is not None]
+
+
+def _caught(parts: Parts, _: Outcome, __: str) -> list[Outcome]:
+    """The same, and never an error."""
+    return [returned(part.noted) for part in parts if part is not None]
 
 
 def _sequence(parts: Parts, _: Outcome, __: str) -> list[Outcome]:
@@ -193,6 +197,8 @@ def _cancelled(parts: Parts, _: Outcome, __: str) -> list[Outcome]:
 
 
 _OF_MANY: dict[Kind, Callable[[Parts, Outcome, str], list[Outcome]]] = {
+    Kind.TIMEOUT: _same,
+    Kind.CAUGHT: _caught,
     Kind.SEQUENCE: _sequence,
     Kind.GATHER: _gather,
     Kind.TASK_GROUP: _task_group,

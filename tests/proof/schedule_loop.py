@@ -44,8 +44,8 @@ class Chance(Random):  # noqa: S311 - not a secret
     """All that is left to chance in one schedule, drawn from one seed."""
 
     ties = 0
-    """Waits that were cancelled in the very pass in which they would have ended. The task learns
-    of that one pass sooner than on replay, where nothing else wakes it."""
+    """Waits that were cancelled in the very pass in which they would have ended. The task
+    learns of that one pass sooner than on replay, where nothing else wakes it."""
 
     async def passes(self, most: int) -> None:
         """As many passes of the loop as the lot says, often few; waits as for a socket."""

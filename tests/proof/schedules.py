@@ -3,8 +3,8 @@
     python -m tests.proof.schedules --seeds 2000          seeds 0 to 1999
     python -m tests.proof.schedules --seeds 1 --seed 17   that one again, with its trees
 
-Everything that is left to chance in a case is drawn from its seed: the trees, the order in which
-ready handles run, how long calls and commits take, and when the process dies.
+Everything that is left to chance in a case is drawn from its seed: the trees, the order in
+which ready handles run, how long calls and commits take, and when the process dies.
 """
 
 import argparse

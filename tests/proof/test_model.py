@@ -1,8 +1,8 @@
 """Whatever an action does with asyncio, and whatever befalls its process, the model is right.
 
-A state machine plays one tree at a time: its calls settle in any order, the process dies between
-two of them or at any write, another one takes over, somebody cancels the run. `nox -s model -- N`
-plays N of them.
+A state machine plays one tree at a time: its calls settle in any order, the process dies
+between two of them or at any write, another one takes over, somebody cancels the run.
+`nox -s model -- N` plays N of them.
 """
 
 import asyncio
@@ -22,17 +22,18 @@ from hypothesis.stateful import (
 
 from durable_agents import InMemoryStore, RunError
 from tests.proof.model_engine import HANGS_FOR
-from tests.proof.model_reference import failed, returned, wrong
-from tests.proof.model_tree import Kind, Node, answer, feed, grown
+from tests.proof.model_tree import grown
 from tests.proof.model_trial import Trial
 from tests.proof.schedule_loop import RandomLoop
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(0)]
 
 RUN = "run"
 MOST_STEPS = 1000
 """Far more than a tree has calls and timers."""
 LONGEST_WAIT = 100.0
 """Seconds of the loop's clock, more than any timer of a worker takes."""
-EXAMPLES = int(os.environ.get("MODEL_EXAMPLES", "60"))
+EXAMPLES = int(os.environ.get("MODEL_EXAMPLES", "40"))
 
 
 class Lives(RuleBasedStateMachine):
@@ -157,4 +158,3 @@ class Lives(RuleBasedStateMachine):
 
 TestLives = Lives.TestCase
 TestLives.settings = settings(max_examples=EXAMPLES, stateful_step_count=30, deadline=None)
-TestLives.pytestmark = [pytest.mark.slow, pytest.mark.timeout(0)]

@@ -1,7 +1,7 @@
 """Cases that no tree grows and no other test has, each with a replay.
 
-The other cases that the model is asked about by name are tests of `tests/worker/test_delivery.py`;
-docs/proof-model.md says which.
+The other cases that the model is asked about by name are in `tests/worker/test_delivery.py`;
+`docs/proof-model.md` says which.
 """
 
 # ruff: noqa: ANN401, ARG001 - actions take an event of any type, whether they read it or not

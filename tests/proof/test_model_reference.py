@@ -65,7 +65,7 @@ def test_what_cannot_be_is_named(node: Node, seen: Seen) -> None:
 
 def test_a_call_behind_a_failure_must_not_be_made() -> None:
     """A sequence ends where it fails."""
-    seen = {(0,): failed([FIRST])}
+    seen: Seen = {(0,): failed([FIRST])}
 
     found = wrong("run", tree(Kind.SEQUENCE, REFUSED, CALL), seen, ["run/0", "run/1"])
 

@@ -13,7 +13,7 @@ from tests.proof.schedules import played
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
 
-QUICK = range(150)
+QUICK = range(90)
 Batches = list[list[CallKey]]
 
 
