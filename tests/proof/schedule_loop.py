@@ -8,8 +8,8 @@ of asyncio bind it:
   a commit) takes a number of passes drawn by lot, see `Chance.passes`.
 - `call_soon` is first in, first out. Whoever wakes two waiters knows who goes first: queues,
   locks and `gather` rely on it, and so may every action. So handles of one actor keep their
-  order. An actor is one action run with all its tasks, one durable function at work, or the
-  worker with its store.
+  order. An actor is one action run with all its tasks, each thing that a call or a commit
+  waits for, the disk, or the worker.
 - What belongs to different actors has no such promise: which of them is ready first depends on
   sockets, threads and disks. So handles of different actors are mixed at random.
 
@@ -58,7 +58,9 @@ class Chance(Random):  # noqa: S311 - not a secret
             elif not arrival.done():
                 arrival.set_result(None)
 
-        count(self.randint(0, self.choice([0, 3, most])))
+        # What arrives is nobody's; who waits for it wakes in its place among its own.
+        with acting_as(object()):
+            count(self.randint(0, self.choice([0, 3, most])))
         try:
             await arrival
         except asyncio.CancelledError:

@@ -81,8 +81,7 @@ def lived(trial: Trial, chance: Chance, after: int | None) -> bool:
     """One life under a schedule of its own, and a look at what it left; whether it crashed."""
 
     async def delay(_: str) -> None:
-        with acting_as(object()):
-            await chance.passes(LONGEST_CALL)
+        await chance.passes(LONGEST_CALL)
 
     async def life() -> bool:
         has_crashed = await trial.live(after, delay)
