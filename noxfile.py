@@ -184,6 +184,23 @@ def disk(session: nox.Session) -> None:
 
 
 @nox.session
+def model(session: nox.Session) -> None:
+    """Walk random runs through crashes, recoveries, cancels; after `--` how many (2000)."""
+    install_package(session)
+    examples = session.posargs[0] if session.posargs else "2000"
+    files = sorted(str(path) for path in (ROOT / "tests" / "proof").glob("test_model*.py"))
+    environment = {"PYTHONSAFEPATH": "1", "MODEL_EXAMPLES": examples}
+    session.run("python", "-m", "pytest", *files, env=environment)
+
+
+@nox.session
+def schedules(session: nox.Session) -> None:
+    """Replay runs under other schedules; after `--` the program's arguments: `--seeds 2000`."""
+    session.install("-e", ".[dev]")
+    session.run("python", "-m", "tests.proof.schedules", *session.posargs)
+
+
+@nox.session
 def lowest(session: nox.Session) -> None:
     """The suite against the oldest releases that pyproject.toml admits."""
     session.install("--resolution", "lowest-direct", ".[dev]")

@@ -90,7 +90,8 @@ class CallRecord(msgspec.Struct, kw_only=True):
     """Whether an attempt was begun on record and nothing is known of its end."""
     guarded: bool = False
     seq: int = 0
-    """Place in the store of the entry that settled it; gives the order of delivery."""
+    """Place in the store of the entry that settled it; gives the order of delivery. 0: none
+    did, for that is the place of the run's input."""
     at: float = 0.0
 
     @property
@@ -102,6 +103,16 @@ class CallRecord(msgspec.Struct, kw_only=True):
     def has_settled(self) -> bool:
         """Whether there is an outcome to hand over."""
         return self.status in {CallStatus.SUCCEEDED, CallStatus.FAILED}
+
+    @property
+    def has_turn(self) -> bool:
+        """Whether the call has a turn among those that are handed over.
+
+        So has one that settled and was given up: perhaps in the very pass in which its outcome
+        was on its way, and then a replay that left it out would take one pass more to tell its
+        task. A pass decides races.
+        """
+        return self.has_settled or (self.status is CallStatus.ABANDONED and self.seq > 0)
 
     def __str__(self) -> str:
         return f"{self.function}({self.preview})"
@@ -248,7 +259,7 @@ class CallLog:
 
     def batches(self) -> list[list[CallKey]]:
         """Settled calls in the order they were handed over, one batch per transaction."""
-        due = [(r.seq, r.key) for r in self._records.values() if r.has_settled]
+        due = [(r.seq, r.key) for r in self._records.values() if r.has_turn]
         if self._cancelled_at is not None:
             due.append((self._cancelled_at, CANCELLATION))
         batches: dict[int, list[CallKey]] = {}

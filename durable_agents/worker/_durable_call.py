@@ -96,6 +96,9 @@ class DurableCalls:
             call.key, spec.function_id, identity.digest, identity.preview
         )
         if type(decision) is Abandoned:
+            if decision.record.has_turn:
+                # Its turn, not its outcome: the cancellation finds it where it did live.
+                await self._scope.delivery.hand_over(call.key)
             await _never()
         try:
             if type(decision) is Replay:

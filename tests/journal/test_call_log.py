@@ -242,10 +242,17 @@ def test_outcomes_are_handed_over_as_they_were_committed() -> None:
         record(1, FAILED, seq=committed(2)),
         record(2, seq=committed(1)),
         record(3, PENDING),
-        record(4, ABANDONED, seq=committed(1, 1)),
+        record(4, ABANDONED),
     ])
 
     assert [[("", 2)], [("", 1), ("", 0)]] == log.batches()
+
+
+def test_a_call_that_settled_and_was_given_up_keeps_its_turn() -> None:
+    """It may have been given up in the pass in which its outcome was on its way."""
+    log = CallLog([record(0, seq=committed(1)), record(1, ABANDONED, seq=committed(1, 1))])
+
+    assert [[("", 0), ("", 1)]] == log.batches()
 
 
 def overtaken(*overtakings: tuple[int, int]) -> list[list[int]]:

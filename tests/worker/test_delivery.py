@@ -400,6 +400,40 @@ async def test_a_call_given_up_after_it_had_settled_is_given_up_again(
     assert made == [CallSettled, CallAbandoned]
 
 
+@pytest.mark.every_loop
+async def test_a_call_given_up_while_its_outcome_is_on_its_way_is_told_in_the_same_pass(
+    memory: InMemoryStore,
+) -> None:
+    """A pass decides who is done when the winner of a race is looked at."""
+    calls, gate = Calls(), Gate()
+    lives: list[list[str]] = []
+
+    async def act(event: Any, ctx: RunnerContext) -> None:
+        order = list[str]()
+        lives.append(order)
+
+        async def call(number: int) -> None:
+            try:
+                await ctx.durable(calls.double, number)
+                if number == 0:
+                    tasks[1].cancel()
+            finally:
+                order.append(f"call {number}")
+
+        # One transaction commits all three; the first one to be told cancels the second.
+        tasks = [asyncio.ensure_future(call(number)) for number in range(3)]
+        await asyncio.wait(tasks)
+        await gate.wait()
+        ctx.output(order)
+
+    agent = agent_of(act)
+    await interrupt(agent, memory, gate)
+
+    assert [["call 0", "call 1", "call 2"]] == await finish(agent, memory)
+    assert lives[0] == lives[1]
+    assert CallAbandoned in [type(entry) for entry in await entries(memory)]
+
+
 @pytest.mark.slow
 @pytest.mark.every_loop
 async def test_a_thousand_calls_outstanding(store: Store) -> None:

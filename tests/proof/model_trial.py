@@ -1,0 +1,172 @@
+"""Runs of trees over several lives of a process, and the check of all that was seen of them.
+
+A trial keeps what survives a crash: the store and the witness. Each life is a worker over them,
+under whatever loop it is awaited on; `examine` names every breach of a claim.
+"""
+
+import asyncio
+import re
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+
+from durable_agents import InMemoryStore, Run, RunError, Worker, WorkerSettings
+from durable_agents.journal import (
+    CallAbandoned,
+    CallsCleared,
+    CallSettled,
+    DeliveredOutOfOrder,
+    Entry,
+)
+from durable_agents.serialization import Codec
+from durable_agents.testing import CrashingStore
+from tests.proof.model_engine import Functions, Witness, agent_of
+from tests.proof.model_reference import Outcome, returned, wrong
+from tests.proof.model_tree import Node
+
+__all__ = ["SETTINGS", "Trial"]
+
+CODEC = Codec()
+SETTINGS = WorkerSettings(shutdown_grace_seconds=0)
+"""Leaves without waiting for calls: as near to a crash as a worker comes that can be left."""
+
+
+class Trial:
+    """Some runs, each with its tree, and everything that outlives a process.
+
+    Args:
+        trees: What the action of each run does, by the run's id.
+        inner: Keeps the journals.
+    """
+
+    def __init__(self, trees: Mapping[str, Node], inner: InMemoryStore) -> None:
+        self.trees = trees
+        self.witness = Witness()
+        self.results: dict[str, Outcome | str] = {}
+        """What the driver was told of each run that has ended."""
+        self.worker: Worker | None = None
+        """The one that works now."""
+        self.cancelled: set[str] = set()
+        """Runs that somebody asked to cancel."""
+        self._crash: Callable[[], None] = _nothing
+        self._inner = inner
+        self._settled: Counter[str] = Counter()
+        self._keys = {run: f"key {index % 2}" for index, run in enumerate(trees)}
+
+    async def live(self, after: int | None, delay: Callable[[str], Awaitable[object]]) -> bool:
+        """One life of a process: take all runs in, and work until they end or it crashes.
+
+        Args:
+            after: Writes that become durable before it crashes; None: it does not.
+            delay: Awaited in each call before it ends.
+
+        Returns:
+            Whether it crashed.
+        """
+        crashed = asyncio.get_running_loop().create_future()
+
+        def crash() -> None:
+            store.has_crashed = True
+            if not crashed.done():
+                self.witness.begin_life()
+                crashed.set_result(None)
+
+        store = CrashingStore(self._inner, after=after, crash=crash)
+        agent = agent_of(self.trees, Functions(self.witness, delay), self.witness)
+        async with Worker(agent, store=store, settings=SETTINGS) as worker:
+            self.worker, self._crash = worker, crash
+            results = asyncio.ensure_future(self._results(worker))
+            await asyncio.wait({results, crashed}, return_when=asyncio.FIRST_COMPLETED)
+            results.cancel()
+            self.worker, self._crash = None, _nothing
+        if not crashed.done():
+            results.result()
+        return crashed.done()
+
+    def crash(self) -> None:
+        """The life that goes on ends here and now."""
+        self._crash()
+
+    async def _results(self, worker: Worker) -> None:
+        runs = {r: await worker.submit(r, key=self._keys[r], id=r) for r in self.trees}
+        for name, run in runs.items():
+            told = await result_of(run)
+            if self.results.setdefault(name, told) != told:
+                was = self.results[name]
+                self.witness.breaches.append(f"{name} came to {was}, and later to {told}")
+
+    async def examine(self) -> list[str]:
+        """Every breach that can be seen now, between two lives."""
+        await self._inner.open("the examiner")
+        try:
+            rows = await self._inner.runs(after=0, limit=len(self.trees))
+            journals = {row.run_id: await self._inner.journal(row.number) for row in rows}
+        finally:
+            await self._inner.close()
+        breaches = self.witness.breaches
+        for run, journal in journals.items():
+            breaches += self._examined(run, [entry for _, row in journal for entry in row])
+        return breaches
+
+    def _examined(self, run: str, entries: Sequence[Entry]) -> list[str]:
+        seen = self.witness.all_seen(run)
+        names = [name for name in self.witness.executions if name.startswith(f"{run}/")]
+        is_cancelled = run in self.cancelled
+        breaches = wrong(run, self.trees[run], seen, names, may_be_cancelled=is_cancelled)
+        breaches += self._repeated(entries)
+        for entry in entries:
+            if isinstance(entry, CallSettled) and not _told(entry).startswith(
+                f"{called(entry)} of "
+            ):
+                breaches.append(f"{called(entry)} was given {_told(entry)!r}")
+            elif isinstance(entry, CallsCleared | DeliveredOutOfOrder):
+                breaches.append(f"{run} did not repeat its calls: {entry}")
+        result = self.results.get(run)
+        if result is not None and not _agrees(result, seen.get(())):
+            breaches.append(f"{run} came to {seen.get(())}, and its driver was told {result}")
+        return breaches
+
+    def _repeated(self, entries: Sequence[Entry]) -> list[str]:
+        """Calls that were executed again after they had settled or been given up."""
+        over = {called(e) for e in entries if isinstance(e, CallSettled | CallAbandoned)}
+        settled = [called(entry) for entry in entries if isinstance(entry, CallSettled)]
+        breaches = [f"{name} settled twice" for name, n in Counter(settled).items() if n > 1]
+        for name in over:
+            executions = self.witness.executions[name]
+            if self._settled.setdefault(name, executions) != executions:
+                breaches.append(f"{name} was executed again after it was over")
+        return breaches
+
+
+async def result_of(run: Run) -> Outcome | str:
+    """What the driver is told of a run: its output, or the status in which it ended."""
+    try:
+        [value] = await run.result()
+    except RunError as error:
+        return type(error).__name__
+    return returned(value)
+
+
+def called(entry: CallSettled | CallAbandoned) -> str:
+    """The name of the call that an entry is about."""
+    found = re.search(r"'([^']*)'", entry.preview)
+    assert found is not None, entry
+    return found[1]
+
+
+def _told(entry: CallSettled) -> str:
+    if entry.failed:
+        return str(CODEC.decode_failure(entry.payload))
+    return str(CODEC.decode(entry.payload))
+
+
+def _agrees(result: Outcome | str, root: Outcome | None) -> bool:
+    """Whether the driver was told what the action came to."""
+    if isinstance(result, Outcome):
+        return root == result
+    if result == "RunCancelledError":
+        return root is None or root.how == "cancelled"
+    return root is not None and result == "RunFailedError" and root.how == "raised"
+
+
+def _nothing() -> None:
+    """No life goes on."""
