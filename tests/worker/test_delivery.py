@@ -508,7 +508,7 @@ async def test_a_branch_that_polls_without_end_does_not_hold_up_the_others(
 
 # --- order is a preference ------------------------------------------------------------------
 
-IMPATIENT = WorkerSettings(shutdown_grace_seconds=0, replay_order_wait=0.001)
+IMPATIENT = WorkerSettings(shutdown_grace_seconds=0, replay_order_wait=0.02)
 
 
 async def test_an_outcome_that_is_not_asked_for_is_overtaken_with_a_warning(
@@ -552,7 +552,7 @@ async def test_an_outcome_that_is_not_asked_for_is_overtaken_with_a_warning(
 
     assert await finish(agent, memory, IMPATIENT) == ["done"]
     assert calls.made == [1, 2]
-    assert "came next and was not asked for within 0.001 s" in caplog.text
+    assert "came next and was not asked for within 0.02 s" in caplog.text
     overtakings = [e for e in await entries(memory) if isinstance(e, DeliveredOutOfOrder)]
     assert len(overtakings) == 1
 
