@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from durable_agents.journal import RunAccepted, RunStatus, encode_row
+from durable_agents.store._atomic import atomic
 from durable_agents.store._claims import Beat, Claimant, ClaimedRun, Pulse
 from durable_agents.store._file_lock import SharedLock
 from durable_agents.store._port import AcceptedRun, NewRun, Write
@@ -216,27 +217,25 @@ class Membership:
             The store's token, and its last numbers.
         """
         sql = self._sql
-        connection.execute("BEGIN IMMEDIATE")
-        meta = read_meta(connection, sql, self.path)
-        if self.lock.is_first:
-            for peer in self.peers(connection):
-                connection.execute(sql["hand_on"], (0, peer.epoch))
-            connection.execute(sql["dismiss"])
-        if meta["was_closed"] == "0":
-            # The one who owned it alone died: whatever is open may be what killed it.
-            connection.execute(sql["orphan"])
-            connection.execute(sql["set_meta"], ("was_closed", "1"))
-        self.epoch = register(connection, sql, self, self.find())
-        numbers = connection.execute(sql["last_numbers"]).fetchone()
-        connection.execute("COMMIT")
+        with atomic(connection):
+            meta = read_meta(connection, sql, self.path)
+            if self.lock.is_first:
+                for peer in self.peers(connection):
+                    connection.execute(sql["hand_on"], (0, peer.epoch))
+                connection.execute(sql["dismiss"])
+            if meta["was_closed"] == "0":
+                # The one who owned it alone died: whatever is open may be what killed it.
+                connection.execute(sql["orphan"])
+                connection.execute(sql["set_meta"], ("was_closed", "1"))
+            self.epoch = register(connection, sql, self, self.find())
+            numbers = connection.execute(sql["last_numbers"]).fetchone()
         return meta["token"], numbers
 
     def leave(self, connection: sqlite3.Connection) -> None:
         """Give back all runs, at once."""
-        connection.execute("BEGIN IMMEDIATE")
-        connection.execute(self._sql["hand_on"], (None, self.epoch))
-        connection.execute(self._sql["strike_out"], (self.epoch,))
-        connection.execute("COMMIT")
+        with atomic(connection):
+            connection.execute(self._sql["hand_on"], (None, self.epoch))
+            connection.execute(self._sql["strike_out"], (self.epoch,))
 
     def _look(self, connection: sqlite3.Connection, boot: str, now: float) -> bool:
         version = connection.execute("PRAGMA data_version").fetchone()[0]

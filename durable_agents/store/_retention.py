@@ -2,8 +2,8 @@
 
 import sqlite3
 from collections.abc import Mapping
-from contextlib import suppress
 
+from durable_agents.store._atomic import atomic
 from durable_agents.store._port import Retention
 
 __all__ = ["RUNS_PER_PRUNE", "prune_some"]
@@ -25,8 +25,7 @@ def prune_some(
     Returns:
         How many were forgotten; none are left to forget where it is below `RUNS_PER_PRUNE`.
     """
-    connection.execute("BEGIN IMMEDIATE")
-    try:
+    with atomic(connection):
         runs = _prunable(connection, sql, retention)
         if runs:
             _keep_numbers(connection, sql)
@@ -34,11 +33,6 @@ def prune_some(
             connection.executemany(sql["prune_blobs"], runs)
             connection.executemany(sql["prune_outputs"], runs)
             connection.executemany(sql["prune_runs"], runs)
-        connection.execute("COMMIT")
-    except BaseException:
-        with suppress(sqlite3.Error):
-            connection.execute("ROLLBACK")
-        raise
     return len(runs)
 
 

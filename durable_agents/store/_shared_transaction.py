@@ -8,11 +8,11 @@ is given back, and what there is room for is claimed. Others see all of it or no
 import sqlite3
 import sys
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from typing import Any, TypeAlias
 
 from durable_agents.errors import StoreConflictError, StoreError
 from durable_agents.journal import BATCH_BITS, RunStatus
+from durable_agents.store._atomic import atomic
 from durable_agents.store._claims import Beat, ClaimedRun, Pulse
 from durable_agents.store._membership import BeatWrite, Found, Membership, SharedQueue, register
 from durable_agents.store._port import AcceptedRun, Write
@@ -77,15 +77,8 @@ class SharedTransaction:
 
     def run(self, connection: sqlite3.Connection) -> Known:
         """Write everything, all or nothing; returns the runs whose ids were known already."""
-        connection.execute("BEGIN IMMEDIATE")
-        try:
-            known = self._write(connection)
-            connection.execute("COMMIT")
-        except BaseException:
-            with suppress(sqlite3.Error):
-                connection.execute("ROLLBACK")
-            raise
-        return known
+        with atomic(connection):
+            return self._write(connection)
 
     def recall(self, connection: sqlite3.Connection) -> Known | None:
         """What `run` would have returned, after a commit of which nobody knows the end.

@@ -14,6 +14,7 @@ from durable_agents.errors import (
     StoreUnavailableError,
     StoreVersionError,
 )
+from durable_agents.store._atomic import atomic
 from durable_agents.store.sql import load_migrations
 
 __all__ = [
@@ -237,8 +238,7 @@ def _check_whole(tables: set[str], path: Path) -> None:
 def _run_migrations(
     connection: sqlite3.Connection, migrations: list[str], version: int
 ) -> None:
-    connection.execute("BEGIN IMMEDIATE")
-    try:
+    with atomic(connection):
         for script in migrations[version:]:
             for statement in _statements(script):
                 connection.execute(statement)
@@ -248,11 +248,6 @@ def _run_migrations(
             token = secrets.token_hex(4)
             connection.execute("INSERT INTO meta (name, value) VALUES ('token', ?)", (token,))
             connection.execute("INSERT INTO meta (name, value) VALUES ('was_closed', '1')")
-        connection.execute("COMMIT")
-    except BaseException:
-        with suppress(sqlite3.Error):
-            connection.execute("ROLLBACK")
-        raise
 
 
 def _statements(script: str) -> list[str]:

@@ -2,11 +2,11 @@
 
 import sqlite3
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from typing import Any, TypeAlias
 
 from durable_agents.journal import encode_blob, encode_cell
 from durable_agents.serialization import Payload
+from durable_agents.store._atomic import atomic
 from durable_agents.store._port import AcceptedRun, Write
 from durable_agents.store._write_queue import Acceptance, QueuedWrite
 
@@ -105,15 +105,8 @@ class Transaction:
 
     def run(self, connection: sqlite3.Connection) -> Known:
         """Write everything, all or nothing; returns the runs whose ids were known already."""
-        connection.execute("BEGIN IMMEDIATE")
-        try:
-            known = self.write(connection)
-            connection.execute("COMMIT")
-        except BaseException:
-            with suppress(sqlite3.Error):
-                connection.execute("ROLLBACK")
-            raise
-        return known
+        with atomic(connection):
+            return self.write(connection)
 
     def recall(self, connection: sqlite3.Connection) -> Known | None:
         """What `run` would have returned, after a commit of which nobody knows the end.
