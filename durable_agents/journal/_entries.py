@@ -378,6 +378,6 @@ def _unseal(run: int, sealed: bytes, decode: Callable[[bytes], T], store: str, w
         raise StoreDamagedError(store, problem)
     try:
         return decode(content)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         problem = f"{what} is of a form that this version does not know ({error})"
         raise StoreDamagedError(store, problem) from error

@@ -138,6 +138,7 @@ def test_a_row_that_was_moved_to_another_run_is_noticed(run: int) -> None:
         msgspec.msgpack.encode([[12, 1.0]])[:-1],
         b"",
         b"\x91\x93\x02\xa1\xff\xcb" + bytes(8),
+        b"\x91\x93\x0c" + b"\xcb" + bytes(8) + b"\x91" * 100_000,
     ],
     ids=[
         "unknown tag",
@@ -148,6 +149,7 @@ def test_a_row_that_was_moved_to_another_run_is_noticed(run: int) -> None:
         "bytes missing",
         "nothing",
         "text that is none",
+        "nested without end",
     ],
 )
 def test_a_row_of_an_unknown_form_is_not_guessed_at(content: bytes) -> None:
