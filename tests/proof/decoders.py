@@ -7,8 +7,7 @@ refused; and behind its seal, where bytes arrive as if they had been written so.
 
 # ruff: noqa: ANN401 - whatever is decoded
 
-import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -270,7 +269,6 @@ def _control() -> Iterator[Decoder]:
     async def execute(command: object) -> int:  # noqa: ARG001 -- the server's port
         return 3
 
-    loop = asyncio.new_event_loop()
     server = ControlServer(Path("nowhere"), execute)
     commands = [
         {"type": "cancel", "run": "run-1", "reason": "why"},
@@ -281,7 +279,7 @@ def _control() -> Iterator[Decoder]:
     requests = [msgspec.json.encode({"version": 1, "command": c}) for c in commands]
     yield Decoder(
         "control request",
-        lambda line: loop.run_until_complete(server.answer(line)),
+        lambda line: _result(server.answer(line)),
         requests,
         (),
     )
@@ -297,6 +295,16 @@ def _control() -> Iterator[Decoder]:
         lambda line: [reply_to(line, Path("nowhere"))],
         [msgspec.json.encode(reply) for reply in replies],
     )
+
+
+def _result(coroutine: Coroutine[Any, Any, object]) -> object:
+    """What a coroutine returns that has nothing to wait for."""
+    try:
+        coroutine.send(None)
+    except StopIteration as done:
+        return done.value
+    msg = "it waits for something"
+    raise AssertionError(msg)
 
 
 def _inputs() -> Iterator[Decoder]:
