@@ -152,7 +152,7 @@ class _Examiner:
         after = 0
         while rows := self._try("", self._select, self._sql["runs"], after, _PAGE):
             for row in rows:
-                found = self._try("", as_runs, [row], self._ids)
+                found = self._try("", as_runs, [row], self._ids, str(self._path))
                 yield from found or ()
             if rows[-1][0] <= after:
                 self._report("", "the numbers of its runs are out of order")
@@ -261,8 +261,8 @@ def _contradictions(row: RunRow, rows: Sequence[tuple[int, Sequence[Entry]]]) ->
     """In what a journal contradicts itself or the row of its run."""
     try:
         state = RunState.of(rows)
-    except (StopIteration, RuntimeError, KeyError):
-        yield "its journal speaks of an action that it does not know: a row is gone"
+    except LookupError as error:
+        yield f"its journal is not whole, {error}: a row is gone"
         return
     accepted = state.accepted
     listed = (row.run_id, row.agent, row.key)

@@ -25,7 +25,7 @@ __all__ = ["COMPLETED", "PARKED", "UNFINISHED", "Found", "expected", "look", "ma
 COMPLETED, PARKED, UNFINISHED = range(8), range(8, 10), range(10, 14)
 _ALL = [*COMPLETED, *PARKED, *UNFINISHED]
 _SETTINGS = WorkerSettings(shutdown_grace_seconds=0, store_retry_seconds=0.01)
-_PATIENCE = 20.0
+_PATIENCE = 5.0
 
 
 class _Stage:
