@@ -43,6 +43,9 @@ T = TypeVar("T")
 P = ParamSpec("P")
 
 _PAGE = 1000
+# https://www.sqlite.org/fileformat.html#file_format_version_numbers
+_HEADER_BYTES, _WRITE_VERSION = 100, 18
+_WRITE_VERSIONS = {1, 2}
 _RESTORE = "restore the store from a backup; the other runs can still be read"
 _READING = Codec(pickle="refuse")
 _OWN_LAYERS = {"zlib", "shared"}
@@ -123,6 +126,7 @@ class _Examiner:
         self._ids = RunIds("")
 
     def examine(self) -> Examination:
+        self._header()
         self._pages()
         if (meta := self._try("", self._meta)) is not None:
             self._ids = RunIds(meta["token"])
@@ -138,6 +142,13 @@ class _Examiner:
             damage=self._damage,
             **self._counts,
         )
+
+    def _header(self) -> None:
+        """What SQLite itself passes over where a file is opened for reading only."""
+        with self._path.open("rb") as file:
+            header = file.read(_HEADER_BYTES)
+        if (version := header[_WRITE_VERSION]) not in _WRITE_VERSIONS:
+            self._report("", f"its header says version {version}, which SQLite does not write")
 
     def _pages(self) -> None:
         found = self._try("", self._select, "PRAGMA integrity_check(20)")
