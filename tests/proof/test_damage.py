@@ -36,7 +36,7 @@ def test_work_goes_on_when_a_full_disk_has_space_again(tmp_path: Path) -> None:
 def test_a_store_whose_opening_failed_works_on_after_a_second_start(tmp_path: Path) -> None:
     """And what the first start said is an error of ours."""
     report = FullReport()
-    fail_openings(tmp_path, report, openings=6, seed=0)
+    fail_openings(tmp_path, report, openings=3, seed=0)
 
     assert [] == report.breaches
 
