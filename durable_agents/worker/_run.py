@@ -56,8 +56,7 @@ class Ending:
     error: BaseException | None = None
     outputs: list[SentEvent] | None = None
     """Its outputs, where all of them were made here."""
-    output_count: int | None = None
-    """How many there are, where its journal was read."""
+    output_count: int | None = None  # where its journal was read
 
 
 class ActiveRun:
