@@ -833,6 +833,25 @@ async def test_a_run_whose_store_fails_is_taken_up_again(failing: int, is_caught
     assert sorted(calls.made) == sorted([0, 1, 2, 10, *lost])
 
 
+async def test_a_run_whose_store_fails_is_not_said_to_have_failed(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Its call raises; but that is not on record either, and the run goes on later."""
+    store, calls = FlakyStore(), Calls()
+    store.fails_at = {1}
+
+    async def act(event: Any, ctx: RunnerContext) -> None:
+        ctx.output(await ctx.durable(calls.double, event.input))
+
+    async with asyncio.timeout(5):
+        assert [2] == await finish(agent_of(act), store)
+
+    said = [record.getMessage() for record in caplog.records]
+    assert ["flaky: the disk is away; it is taken up again"] == [
+        line.partition(": store ")[2] for line in said
+    ]
+
+
 async def test_a_run_whose_completion_was_written_and_not_confirmed_ends() -> None:
     """The reply of the store was lost: the journal says what happened."""
     store = FlakyStore()
