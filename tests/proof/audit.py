@@ -89,6 +89,11 @@ class Audit:
         """Runs that were accepted and are not done."""
         return len(self._accepted)
 
+    @property
+    def kept(self) -> int:
+        """Runs of which anything is kept, beside those that are unfinished."""
+        return len(self._handed_over)
+
     def owns(self, sighting: Sighting) -> bool:
         """Whether a run is one of this part."""
         return _number(sighting) % self.parts == self.part
