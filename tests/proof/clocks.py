@@ -59,5 +59,5 @@ def start(part: sharing.Part, fault: Fault) -> sharing.Process:
 
 def main(text: str, fault: Fault) -> None:
     """Be that process."""
-    sharing.Worker = partial(Worker, clock=_WrongClock(fault))  # type: ignore[assignment,misc]
+    sharing.Worker = partial(Worker, clock=_WrongClock(fault))  # type: ignore[assignment, attr-defined]
     sharing.main(text)

@@ -329,7 +329,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args(arguments)
     started = time.monotonic()
-    visits = [(visit, shared) for visit in VISITS for shared in (False, True)]
+    visits: list[tuple[Visit, bool]] = [
+        (visit, shared) for visit in VISITS for shared in (False, True)
+    ]
     span = options.seconds / len(visits)
     reports: list[VisitReport] = []
     with TemporaryDirectory() as folder:

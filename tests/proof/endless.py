@@ -12,7 +12,7 @@ import asyncio
 import faulthandler
 import os
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Literal
@@ -162,7 +162,7 @@ async def work(duty: Duty) -> None:
 
 
 @asynccontextmanager
-async def _pruning(worker: Worker, keep: int | None) -> AsyncIterator[None]:
+async def _pruning(worker: Worker, keep: int | None) -> AsyncGenerator[None]:
     """While inside, forget what has ended, but for the newest."""
 
     async def forget() -> None:

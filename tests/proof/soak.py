@@ -22,7 +22,7 @@ import sqlite3
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -174,7 +174,7 @@ class _Site:
         self._conclude()
 
     @contextmanager
-    def _living(self, seconds: float, kind: str) -> Iterator[Crew]:
+    def _living(self, seconds: float, kind: str) -> Generator[Crew]:
         """A process that has begun to work; what it wrote is gone afterwards."""
         self._lives += 1
         duty = Duty(

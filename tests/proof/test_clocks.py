@@ -1,8 +1,10 @@
 """Wall clocks jump, freeze and go backwards; nothing that matters goes by them."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
+from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +38,7 @@ class WrongClock(ManualClock):
 
     def __init__(self, fault: Fault) -> None:
         super().__init__()
-        self._fault = fault
+        self._fault: Fault = fault
         self._sign = 1
 
     def break_down(self) -> None:
@@ -78,11 +80,11 @@ async def pass_time(seconds: float, *clocks: ManualClock) -> None:
     for _ in range(round(seconds * 5)):
         for clock in clocks:
             clock.advance(0.2)
-            await until(lambda clock=clock: clock.sleeping_count)
+            await until(partial(getattr, clock, "sleeping_count"))
 
 
 @asynccontextmanager
-async def sharing(path: Path, body: Any, clock: ManualClock) -> AsyncIterator[Worker]:  # noqa: ANN401 - an action
+async def sharing(path: Path, body: Any, clock: ManualClock) -> AsyncGenerator[Worker]:  # noqa: ANN401 - an action
     agent = agent_of(body)
     store = SqliteStore(path, synchronous="normal", shared=True)
     async with Worker(agent, store=store, settings=SETTINGS, clock=clock) as worker:
@@ -163,15 +165,16 @@ async def test_a_retry_comes_when_its_time_has_passed_whatever_the_wall_clock_sa
     clock = WrongClock(fault)
     failing = Failing(clock)
     policy = RetryPolicy(max_attempts=3, initial=HOUR, factor=2.0, maximum=DAY, jitter=0.0)
-    options = {"retry": policy}
+    of_call = policy if retries == "the call" else None
+    of_action = policy if retries == "the action" else None
 
     async def act(event: Any, ctx: RunnerContext) -> None:  # noqa: ANN401, ARG001 - any input
-        if retries == "the call":
-            ctx.output(await ctx.options(name="call", **options).durable(failing.call))
+        if of_call is not None:
+            ctx.output(await ctx.options(name="call", retry=of_call).durable(failing.call))
         else:
             ctx.output(await failing.call())
 
-    agent = agent_of(act, **(options if retries == "the action" else {}))
+    agent = agent_of(act, retry=of_action)
     async with Worker(agent, settings=SETTINGS, clock=clock) as worker:
         run = await worker.submit(1, key="k")
         for attempts, wait in ((1, HOUR), (2, 2 * HOUR)):
@@ -182,7 +185,7 @@ async def test_a_retry_comes_when_its_time_has_passed_whatever_the_wall_clock_sa
             assert attempts == len(failing.at)
             clock.break_down()
             clock.advance(1.0)
-            await until(lambda attempts=attempts: len(failing.at) > attempts)
+            await until(partial(failing.at.__contains__, clock.monotonic()))
         assert ["done"] == await run.result()
 
     assert [HOUR, 2 * HOUR] == [b - a for a, b in zip(failing.at, failing.at[1:], strict=False)]
@@ -244,14 +247,14 @@ async def kept(store: InMemoryStore) -> list[str]:
 async def test_the_time_that_an_action_is_told_does_not_go_back(fault: Fault) -> None:
     """Its calls are recorded in an order, and their times follow it."""
     clock = WrongClock(fault)
-    times: list[float] = []
+    times: list[datetime] = []
 
     async def act(event: Any, ctx: RunnerContext) -> None:  # noqa: ANN401, ARG001 - any input
         for _ in range(4):
             told = await ctx.options(name="look").durable(look, ctx.now())
             times.append(told)
 
-    async def look(told: float) -> float:
+    async def look(told: datetime) -> datetime:
         clock.advance(1.0)
         clock.break_down()
         return told

@@ -2,7 +2,7 @@
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager, closing, contextmanager
 from pathlib import Path
 from typing import Literal
@@ -31,7 +31,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @asynccontextmanager
-async def opened(path: Path, *, shared: bool = False) -> AsyncIterator[SqliteStore]:
+async def opened(path: Path, *, shared: bool = False) -> AsyncGenerator[SqliteStore]:
     store = SqliteStore(path, shared=shared)
     await store.open("worker")
     try:
@@ -41,7 +41,7 @@ async def opened(path: Path, *, shared: bool = False) -> AsyncIterator[SqliteSto
 
 
 @contextmanager
-def foreign(path: Path, *statements: str) -> Iterator[sqlite3.Connection]:
+def foreign(path: Path, *statements: str) -> Generator[sqlite3.Connection]:
     """Another program's connection, in the middle of a transaction."""
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         for statement in statements:
