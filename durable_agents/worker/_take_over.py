@@ -155,7 +155,7 @@ class TakeOver:
     ) -> ActiveRun | None:
         """Start a run where its record ends; on record itself, if its last owner died."""
         if number in self.cut_off:
-            # A call whose outcome cannot be recorded would be made for nothing, again and again.
+            # Calls whose outcomes cannot be recorded would be made again and again.
             await self._services.store.append(Write(number=number, entries=[]))
             self.cut_off.discard(number)
         elif number <= self.marks_up_to or number in self.left:

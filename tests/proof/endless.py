@@ -47,7 +47,10 @@ class Duty(msgspec.Struct, frozen=True, kw_only=True):
     """How many runs of each slot are done."""
     shared: bool = False
     keep: int | None = None
-    """How many ended runs are kept; None: all."""
+    """How many ended runs are kept, and all that are young; None: all."""
+    young: float = 10.0
+    """Seconds since its end that a run is kept in any case, so that its submitter learns of it:
+    one that took long is not among the newest even as it ends."""
     patience: float | None = None
     """Seconds that a locked file is waited for; None: as always."""
     longest: float = 120.0
@@ -156,19 +159,19 @@ async def work(duty: Duty) -> None:
     async with Worker(agent, store=store, settings=settings) as worker:
         slots = _Slots(duty, worker)
         asyncio.get_running_loop().add_reader(sys.stdin, slots.stop)
-        async with _pruning(worker, duty.keep):
+        async with _pruning(worker, duty):
             await slots.work()
             await worker.drain()
 
 
 @asynccontextmanager
-async def _pruning(worker: Worker, keep: int | None) -> AsyncGenerator[None]:
+async def _pruning(worker: Worker, duty: Duty) -> AsyncGenerator[None]:
     """While inside, forget what has ended, but for the newest."""
 
     async def forget() -> None:
-        while keep is not None:
+        while duty.keep is not None:
             try:
-                await worker.prune(keep=keep)
+                await worker.prune(keep=duty.keep, older_than=duty.young)
             except StoreError as error:
                 sys.stderr.write(f"nothing is forgotten: {error}\n")
             await asyncio.sleep(_PRUNE_SECONDS)

@@ -127,12 +127,16 @@ class _Site:
         folder: An empty folder.
         report: What is filled in.
         keep: How many ended runs the store keeps.
+        young: Seconds that it keeps them in any case.
         shim: The library; None where there is no compiler.
     """
 
-    def __init__(self, folder: Path, report: SoakReport, keep: int, shim: Path | None) -> None:
+    def __init__(
+        self, folder: Path, report: SoakReport, keep: int, young: float, shim: Path | None
+    ) -> None:
         self._report = report
         self._keep = keep
+        self._young = young
         self._shim = shim
         self._folder, self._diary = folder / "site", folder / "diary"
         self._folder.mkdir()
@@ -183,6 +187,7 @@ class _Site:
             life=self._lives,
             turns=list(self._audit.turns),
             keep=self._keep,
+            young=self._young,
             longest=seconds + 60.0,
         )
         with Crew([duty], [self._audit], self._environment(kind)) as crew:
@@ -313,6 +318,7 @@ def soak(  # noqa: PLR0913 - what the command line has
     seconds: float,
     live: int = 1000,
     keep: int = 2000,
+    young: float = 10.0,
     seed: int = 0,
     on_life: Callable[[SoakReport], object] = lambda _: None,
 ) -> SoakReport:
@@ -322,13 +328,15 @@ def soak(  # noqa: PLR0913 - what the command line has
         folder: An empty folder.
         seconds: How long; ending takes a little more.
         live: How many runs are alive at any time.
-        keep: How many ended runs the store keeps; at least as many as are alive, so that none
-            is forgotten before its submitter has heard of it.
+        keep: How many ended runs the store keeps.
+        young: Seconds since its end that it keeps a run in any case: more than a process takes
+            from its start to hearing of what ended in the life before.
         seed: Of the moments and the faults.
         on_life: Told after each kill.
     """
     report = SoakReport(live, seed)
-    site = _Site(folder, report, keep, build(folder) if compiler() is not None else None)
+    shim = build(folder) if compiler() is not None else None
+    site = _Site(folder, report, keep, young, shim)
     end_of_kills = time.monotonic() + seconds * 2 / 3
     while time.monotonic() < end_of_kills:
         site.short_life()

@@ -16,7 +16,7 @@ pytestmark = [
 
 def test_a_short_soak_finds_nothing_wrong(tmp_path: Path) -> None:
     """Kills and faults, and then a life that sees everything to its end."""
-    report = soak(tmp_path, seconds=18.0, live=40, keep=80, seed=3)
+    report = soak(tmp_path, seconds=18.0, live=40, keep=80, young=3.0, seed=3)
 
     assert [] == report.breaches
     assert report.kills >= 1
