@@ -280,6 +280,7 @@ class Dispatcher:
         self.dispatch()
 
     async def _take_up_again(self, run: ActiveRun) -> None:
+        self._take_over.cut_off.add(run.number)
         await self._services.clock.sleep(self._services.settings.store_retry_seconds)
         await self._take_over.load(run.key, run.number)
 
