@@ -352,7 +352,8 @@ class SqliteStore:
         return list(rows)
 
     async def _runs(self, name: str, parameters: Row) -> list[RunRow]:
-        return as_runs(await self._select(name, parameters), self._opened.ids)
+        rows = await self._select(name, parameters)
+        return as_runs(rows, self._opened.ids, str(self.path))
 
     def _as_outputs(self, rows: list[Row]) -> list[OutputRow]:
         return as_outputs(rows, self._opened.ids, str(self.path))

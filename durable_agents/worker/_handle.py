@@ -20,7 +20,7 @@ __all__ = ["Run", "RunEnd"]
 class RunReader(Protocol):
     """What a run's handle needs of its worker."""
 
-    async def read(self, number: int) -> Ending | None:
+    async def read(self, run_id: str, number: int) -> Ending | None:
         """How a run ended, as the store knows it; None while it is open."""
         ...
 
@@ -102,7 +102,7 @@ class Run:
     async def _completion(self) -> Ending:
         if self._end.ending is None and not self.is_new:
             # It may have ended before anybody here held it.
-            self._end.learn(await self._reader.read(self.number))
+            self._end.learn(await self._reader.read(self.id, self.number))
         ending = await self._end.wait()
         if ending.status is RunStatus.COMPLETED:
             return ending

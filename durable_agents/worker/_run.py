@@ -32,7 +32,7 @@ from durable_agents.journal import (
 )
 from durable_agents.memory import apply_updates
 from durable_agents.serialization import Blobs, Codec, Payload
-from durable_agents.store import Write
+from durable_agents.store import Write, state_of
 from durable_agents.worker._action_run import ActionRun
 from durable_agents.worker._agenda import Agenda, StoredRun
 from durable_agents.worker._context import ActionContext
@@ -56,6 +56,8 @@ class Ending:
     error: BaseException | None = None
     outputs: list[SentEvent] | None = None
     """Its outputs, where all of them were made here."""
+    output_count: int | None = None
+    """How many there are, where its journal was read."""
 
 
 class ActiveRun:
@@ -330,7 +332,7 @@ class ActiveRun:
             failed = ActionFailed(action_run.number, attempt, self._failure(error), now)
             await action_run.record(failed)
             await self._pause(wait)
-            state = RunState.of(await self._services.store.journal(self.number))
+            _, state = await state_of(self._services.store, self.number)
             await self._read_blobs()
         except StoreError as store_error:
             self._end(Ending(RunStatus.RUNNING, str(store_error), store_error))

@@ -17,7 +17,7 @@ from durable_agents.recovery import (
     Verdict,
     verdict_on,
 )
-from durable_agents.store import Write
+from durable_agents.store import Write, state_of
 from durable_agents.worker._agenda import StoredRun
 from durable_agents.worker._endings import Endings
 from durable_agents.worker._places import Places
@@ -120,9 +120,7 @@ class TakeOver:
 
     async def _resume(self, key: str, number: int) -> None:
         self._services.store.readmit(number)
-        state = RunState.of(await self._services.store.journal(number))
-        accepted = state.accepted
-        assert accepted is not None, "the first row of a journal is the acceptance"
+        accepted, state = await state_of(self._services.store, number)
         match verdict_on(state):
             case Verdict.LEAVE:
                 # It has ended all the same, where its completion was written and not confirmed.
