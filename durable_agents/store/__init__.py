@@ -1,6 +1,7 @@
 """Where facts are kept: the port that the worker speaks to, and the stores behind it."""
 
 from durable_agents.store._claims import Beat, Claimant, ClaimedRun, Claims, Pulse
+from durable_agents.store._every_run import RunLister, every_run
 from durable_agents.store._examination import Damage, Examination, StoreFile, examine
 from durable_agents.store._in_memory import InMemoryStore
 from durable_agents.store._port import (
@@ -15,7 +16,7 @@ from durable_agents.store._port import (
 )
 from durable_agents.store._sqlite import SqliteStore
 from durable_agents.store._sqlite_reader import SqliteReader
-from durable_agents.store._states import GONE, acceptance_in, state_of
+from durable_agents.store._states import GONE, acceptance_in, state_in, state_of
 
 __all__ = [
     "GONE",
@@ -31,6 +32,7 @@ __all__ = [
     "OutputRow",
     "Pulse",
     "Retention",
+    "RunLister",
     "RunRow",
     "SqliteReader",
     "SqliteStore",
@@ -39,6 +41,8 @@ __all__ = [
     "StoreFile",
     "Write",
     "acceptance_in",
+    "every_run",
     "examine",
+    "state_in",
     "state_of",
 ]

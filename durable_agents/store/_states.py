@@ -10,7 +10,7 @@ from typing import Protocol
 from durable_agents.errors import StoreDamagedError
 from durable_agents.journal import Entry, RunAccepted, RunState
 
-__all__ = ["GONE", "acceptance_in", "state_of"]
+__all__ = ["GONE", "acceptance_in", "state_in", "state_of"]
 
 GONE = "a row is gone; restore the store from a backup"
 
@@ -30,7 +30,13 @@ async def state_of(store: _Journals, number: int) -> tuple[RunAccepted, RunState
         StoreDamagedError: A row of its journal is damaged, or gone.
         StoreError: It cannot be read.
     """
-    rows = await store.journal(number)
+    return state_in(await store.journal(number), store, number)
+
+
+def state_in(
+    rows: Sequence[tuple[int, Sequence[Entry]]], store: object, number: int
+) -> tuple[RunAccepted, RunState]:
+    """The same of rows that were read; raises as `state_of` does."""
     name = str(getattr(store, "path", store))
     accepted = acceptance_in(rows, number, name)
     try:
