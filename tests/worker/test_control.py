@@ -213,14 +213,22 @@ async def test_what_is_no_request_is_answered_by_what_is_wrong_with_it(
     assert [] == recorder.commands
 
 
+async def is_cut_off(path: Path, line: bytes) -> bool:
+    """Whether the other side goes without an answer: what it has not read resets the rest."""
+    try:
+        return await say(path, line) == b""
+    except ConnectionError:
+        return True
+
+
 async def test_a_line_without_an_end_is_not_waited_for_for_ever(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What is too long, and who says nothing, is cut off."""
     monkeypatch.setattr(_control, "_IDLE_SECONDS", 0.01)
     async with listening(path, Recorder()):
-        assert b"" == await say(path, b"x" * (_control.MAX_BYTES + 2))
-        assert b"" == await say(path, b"{")
+        assert await is_cut_off(path, b"x" * (_control.MAX_BYTES + 2))
+        assert await is_cut_off(path, b"{")
 
 
 async def test_a_command_that_is_too_long_is_not_sent(path: Path) -> None:
