@@ -50,7 +50,7 @@ PROJECT = Path(__file__).parents[2]
 TABLE = Path(__file__).with_name("mutants.toml")
 _PARTS = ("durable_agents", "tests", "examples", "pyproject.toml", "README.md", "docs")
 _MOST_SHOWN = 150
-_PATIENCE = 300.0
+_PATIENCE = 120.0
 """Seconds until a command counts as one that hangs, and so kills nothing."""
 _NO_CHECKS = ("ImportError", "ModuleNotFoundError", "NameError", "SyntaxError")
 """What a test that fails so has come upon is no defect that somebody would ship."""
@@ -133,7 +133,7 @@ def _make(edit: Edit, copy: Path) -> None:
 
 def _check_is_what_is_imported(copy: Path) -> None:
     """Refuse an engine that does not import, or that is imported from elsewhere."""
-    if not compileall.compile_dir(copy / "durable_agents", quiet=2):
+    if not compileall.compile_dir(copy / "durable_agents", quiet=1):
         msg = "it does not compile"
         raise BrokenHarnessError(msg)
     code = "import durable_agents.testing, durable_agents.cli; print(durable_agents.__file__)"
