@@ -144,11 +144,12 @@ def _check_is_what_is_imported(copy: Path) -> None:
 
 
 def _run(copy: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    here = {"PYTHONPATH": str(copy)}
+    # Nobody measures what is covered of a copy.
+    outer = {name: v for name, v in os.environ.items() if not name.startswith("COV")}
     return subprocess.run(  # noqa: S603 - our own program
         [sys.executable, *arguments],
         cwd=copy,
-        env=os.environ | here | environment,
+        env=outer | {"PYTHONPATH": str(copy)} | environment,
         capture_output=True,
         text=True,
         timeout=_PATIENCE,
