@@ -22,7 +22,7 @@ import sys
 import time
 import tomllib
 import xml.etree.ElementTree as ET
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -105,7 +105,7 @@ def known(path: Path = TABLE) -> list[Mutant]:
 
 
 @contextmanager
-def _copy(mutant: Mutant | None = None) -> Iterator[Path]:
+def _copy(mutant: Mutant | None = None) -> Generator[Path]:
     """The project in a folder of its own, with a mutant's edits made."""
     with TemporaryDirectory(prefix="mutant-") as folder:
         copy = Path(folder)
