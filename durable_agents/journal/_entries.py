@@ -318,7 +318,7 @@ def encode_row(run: int, entries: list[Entry]) -> bytes:
 
     Args:
         run: Number of the run in its store; a row moved to another run fails its checksum.
-        entries: What happened, in order; at least one.
+        entries: What happened, in order.
     """
     content = _encode(entries)
     return crc32(content, run & 0xFFFFFFFF).to_bytes(_CHECKSUM_BYTES, "little") + content

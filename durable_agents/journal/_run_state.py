@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 
 from durable_agents.journal._call_log import (
+    EMPTY_LOG,
     CallKey,
     CallLog,
     CallRecord,
@@ -98,6 +99,8 @@ class ActionState:
 
     def call_log(self) -> CallLog:
         """A fresh cursor over the records, for one start of the action."""
+        if not self.records and self.cancelled_at is None:
+            return EMPTY_LOG
         return CallLog(self.records.values(), self.overtakings, self.cancelled_at)
 
     def record(

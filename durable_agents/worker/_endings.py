@@ -3,13 +3,19 @@
 from typing import Any
 from weakref import WeakValueDictionary
 
+from durable_agents.errors import UnknownRunError
 from durable_agents.journal import RunState, RunStatus
-from durable_agents.store import AcceptedRun
+from durable_agents.store import AcceptedRun, OutputRow, Store
 from durable_agents.worker._handle import Run, RunEnd
 from durable_agents.worker._run import Ending
 from durable_agents.worker._services import Services
 
-__all__ = ["Endings"]
+__all__ = ["Endings", "output_rows"]
+
+_FORGOTTEN = (
+    "it has ended and was pruned, with its outputs, before they were read: give `prune` an age "
+    "(older_than) that leaves time for it"
+)
 
 
 class Endings:
@@ -88,7 +94,10 @@ class Endings:
 
     async def read(self, number: int) -> Ending | None:
         """How a run ended, as the store knows it; None while it is open."""
-        return self.of(RunState.of(await self._services.store.journal(number)))
+        rows = await self._services.store.journal(number)
+        if not rows:
+            return Ending(RunStatus.RUNNING, _FORGOTTEN, UnknownRunError(str(number)))
+        return self.of(RunState.of(rows))
 
     def of(self, state: RunState) -> Ending | None:
         """How a run ended, from its state; None while it is open."""
@@ -100,9 +109,26 @@ class Endings:
         reason = state.reason if error is None else f"{type(error).__name__}: {error}"
         return Ending(state.status, reason, error)
 
-    async def read_outputs(self, ending: Ending, number: int) -> list[Any]:
-        """Decoded outputs of a completed run."""
+    async def read_outputs(self, ending: Ending, run_id: str, number: int) -> list[Any]:
+        """Decoded outputs of a completed run.
+
+        Raises:
+            UnknownRunError: It was pruned before they were read.
+        """
         events = ending.outputs
         if events is None:
-            events = [row.event for row in await self._services.store.outputs_of(number)]
+            rows = await output_rows(self._services.store, run_id, number)
+            events = [row.event for row in rows]
         return [self._services.codec.decode(event.payload) for event in events]
+
+
+async def output_rows(store: Store, run_id: str, number: int) -> list[OutputRow]:
+    """Outputs of a completed run, as they were committed.
+
+    Raises:
+        UnknownRunError: It was pruned before they were read.
+    """
+    rows = await store.outputs_of(number)
+    if not rows and not await store.journal(number):
+        raise UnknownRunError(run_id, _FORGOTTEN)
+    return rows

@@ -81,6 +81,8 @@ class TakeOver:
         it may be what killed it."""
         self.left: set[int] = set()
         """Runs of which the same is known one by one: the store is shared."""
+        self.cut_off: set[int] = set()
+        """Runs that the store failed: they start when it takes their writes again."""
         self._host = host
         self._services = services
         self._owner = owner
@@ -152,7 +154,11 @@ class TakeOver:
         self, number: int, accepted: RunAccepted, state: RunState
     ) -> ActiveRun | None:
         """Start a run where its record ends; on record itself, if its last owner died."""
-        if number <= self.marks_up_to or number in self.left:
+        if number in self.cut_off:
+            # Calls whose outcomes cannot be recorded would be made again and again.
+            await self._services.store.append(Write(number=number, entries=[]))
+            self.cut_off.discard(number)
+        elif number <= self.marks_up_to or number in self.left:
             mark = RunTakenOver(self._owner, self._services.clock.now())
             await self._services.store.append(Write(number=number, entries=[mark]))
         if self._host.is_stopped:

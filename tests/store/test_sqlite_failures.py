@@ -258,7 +258,7 @@ async def test_the_log_beside_the_file_stays_small(
     path: Path, monkeypatch: pytest.MonkeyPatch, commits: int, each: int
 ) -> None:
     """It is folded into the file between commits, however little each of them says."""
-    monkeypatch.setattr("durable_agents.store._committer._CHECKPOINT_BYTES", 2**18)
+    monkeypatch.setattr("durable_agents.store._committer.CHECKPOINT_BYTES", 2**18)
     store = await opened(path)
 
     largest = await grow(store, path, commits=commits, each=each)
@@ -272,7 +272,7 @@ async def test_a_log_that_cannot_be_folded_in_is_folded_in_later(
     disk: FaultyDisk, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What is committed is safe in it."""
-    monkeypatch.setattr("durable_agents.store._committer._CHECKPOINT_BYTES", 2**18)
+    monkeypatch.setattr("durable_agents.store._committer.CHECKPOINT_BYTES", 2**18)
     store = await opened(path)
     disk.fail("PRAGMA wal_checkpoint", disk_error())
 

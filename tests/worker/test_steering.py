@@ -23,7 +23,7 @@ from durable_agents import (
     WorkerSettings,
     durable,
 )
-from tests.worker._kit import AT_ONCE, Calls, FakeClock, Gate, agent_of, entries, life
+from tests.worker._kit import AT_ONCE, Calls, FakeClock, Gate, agent_of, entries, finish, life
 
 BLOCK = WorkerSettings(shutdown_grace_seconds=0, on_failure="block")
 
@@ -341,6 +341,30 @@ async def test_two_decisions_at_once_are_taken_one_after_the_other(store: Store)
 
     assert [None, RunStateError] == [d if d is None else type(d) for d in done]
     assert ["prepare", "ask", "ask"] == scene.made
+
+
+@pytest.mark.parametrize("is_waited_for", [False, True])
+async def test_a_run_that_was_pruned_before_its_outputs_were_read_says_so(
+    is_waited_for: bool,
+) -> None:
+    """Nobody waits for ever for its end, or takes it for a run without outputs."""
+    store = InMemoryStore()
+
+    async def act(event: Any, ctx: RunnerContext) -> None:
+        ctx.output(event.input)
+
+    agent = agent_of(act)
+    clock = FakeClock()
+    assert [1] == await finish(agent, store, clock=clock)
+    async with life(agent, store, clock=clock) as worker, asyncio.timeout(5):
+        run = await worker.submit(1, key="key", id="run")
+        if is_waited_for:
+            await run.wait()
+        assert 1 == await worker.prune(keep=0)
+        with pytest.raises(UnknownRunError, match="it has ended and was pruned"):
+            await run.result()
+        with pytest.raises(UnknownRunError, match="it has ended and was pruned"):
+            await worker.outputs_of(run)
 
 
 async def pruned(worker: Worker, *ids: str) -> list[str]:
