@@ -119,6 +119,28 @@ async def test_a_retry_may_repeat_the_calls_that_failed(store: Store) -> None:
     assert ["prepare", "ask", "ask"] == scene.made
 
 
+async def test_a_run_that_is_retried_sees_the_memory_that_it_saw_at_first(store: Store) -> None:
+    """Later runs of its key have changed it since; its recorded calls were made of the old."""
+    outage, seen = Outage(), list[tuple[int, int]]()
+
+    async def act(event: InputEvent[int], ctx: RunnerContext) -> None:
+        before = ctx.short_term_memory.get("last", 0, type=int)
+        seen.append((event.input, before))
+        ctx.short_term_memory.set("last", event.input)
+        if event.input == 1:
+            await ctx.durable(outage.ask)
+
+    async with life(agent_of(act), store, AT_ONCE) as worker:
+        with pytest.raises(RunFailedError):
+            await (await worker.submit(1, key="key", id="run")).result()
+        await (await worker.submit(2, key="key")).result()
+        outage.is_down = False
+        await worker.retry("run", repeat_failed=True)
+        await worker.drain()
+
+    assert [(1, 0), (2, 0), (1, 0)] == seen
+
+
 async def test_a_retried_run_goes_to_the_end_of_the_line_of_its_key(store: Store) -> None:
     """Inputs that were accepted meanwhile come first, in this life and in the next."""
     scene, gate = Outage(), Gate()
