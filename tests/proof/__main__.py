@@ -9,6 +9,7 @@ The exit status is 0 if no layer found a violation, and those found one that mus
 
 import argparse
 import os
+import shlex
 import subprocess
 import sys
 import time
@@ -51,7 +52,7 @@ class Layer:
             full: Whether to try as much as is promised.
         """
         said = folder / "verdicts"
-        arguments = (self.full if full else self.quick).split()
+        arguments = shlex.split(self.full if full else self.quick)
         _run([self.module, *arguments], {VERDICTS: str(said)})
         lines = said.read_bytes().splitlines() if said.exists() else []
         return [msgspec.json.decode(line, type=Verdict) for line in lines]
@@ -207,6 +208,13 @@ LAYERS: tuple[Layer | TestedLayer, ...] = (
         quick="1 --live 300",
         full="60",
         needs="linux",
+    ),
+    Layer(
+        name="mutants",
+        module="tests.proof.mutants",
+        quick='--only "sync off" "outcomes handed over in request order on replay"',
+        full="",
+        needs="compiler",
     ),
 )
 
