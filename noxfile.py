@@ -216,7 +216,7 @@ def company(session: nox.Session) -> None:
 
 @nox.session
 def damage(session: nox.Session) -> None:
-    """Flip bits of a store and see what comes of each; `-- --flips 4000`."""
+    """Flip bits of a store and see what comes of each; `-- --flips 1000`."""
     prove(session, "damage")
 
 

@@ -188,7 +188,7 @@ LAYERS: tuple[Layer | TestedLayer, ...] = (
         name="flipped bits",
         module="tests.proof.damage",
         quick="--flips 300",
-        full="--flips 4000",
+        full="--flips 1000",
     ),
     TestedLayer(
         name="golden journals",
