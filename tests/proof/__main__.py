@@ -199,8 +199,8 @@ LAYERS: tuple[Layer | TestedLayer, ...] = (
     Layer(
         name="fuzzed decoders",
         module="tests.proof.fuzz",
-        quick="--seconds 10",
-        full="--seconds 120",
+        quick="--plain --seconds 10",
+        full="--plain --seconds 120",
     ),
     Layer(
         name="soak",

@@ -249,12 +249,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--plain", action="store_true", help="not with atheris")
     options = parser.parse_args(arguments)
-    faulthandler.dump_traceback_later(options.seconds * 2 + _HANGS, exit=True)
     if options.plain or importlib.util.find_spec("atheris") is None:
+        faulthandler.dump_traceback_later(options.seconds * 2 + _HANGS, exit=True)
         report = fuzz(seconds=options.seconds, seed=options.seed)
+        faulthandler.cancel_dump_traceback_later()
     else:
         report = fuzz_with_atheris(seconds=options.seconds, seed=options.seed)
-    faulthandler.cancel_dump_traceback_later()
     verdict = Verdict(
         layer=f"fuzzed decoders ({report.mutator})",
         claims=("C2", "C3"),
