@@ -106,7 +106,12 @@ class Peer(Protocol):
     includes: str
     """What is in the numbers besides the calls themselves."""
 
-    def up(self, folder: Path, workload: str) -> AbstractAsyncContextManager[object]:
+    cannot: dict[str, str]
+    """Workloads that are out of its reach, and why."""
+
+    def up(
+        self, folder: Path, workload: str, in_flight: int, /
+    ) -> AbstractAsyncContextManager[object]:
         """The system, running on a store in that folder; recovers on its own if it can."""
         ...
 
@@ -124,6 +129,10 @@ def main(peer: Peer) -> None:
     arguments = parse()
     if "CONTEST_LIFE" in os.environ:
         asyncio.run(one_life(peer, arguments))
+        return
+    if arguments.workload in peer.cannot:
+        why = peer.cannot[arguments.workload]
+        print(json.dumps({**circumstances(peer, arguments), "cannot": why}))
         return
     with tempfile.TemporaryDirectory(
         dir=arguments.folder, ignore_cleanup_errors=True
@@ -182,7 +191,7 @@ def rates(arguments: argparse.Namespace, seconds: float) -> dict[str, Any]:
 
 async def throughput(peer: Peer, arguments: argparse.Namespace, folder: Path) -> float:
     """Seconds for all runs of a workload, so many at a time."""
-    async with peer.up(folder, arguments.workload):
+    async with peer.up(folder, arguments.workload, arguments.in_flight):
         start = time.perf_counter()
         await execute_all(peer, arguments)
         return time.perf_counter() - start
@@ -226,7 +235,8 @@ def began() -> None:
 async def one_life(peer: Peer, arguments: argparse.Namespace) -> None:
     """The first starts all runs, the second sees them to their end."""
     runs, calls = arguments.runs, arguments.calls + (arguments.workload == "W6")
-    async with peer.up(Path(os.environ["CONTEST_FOLDER"]), arguments.workload):
+    folder = Path(os.environ["CONTEST_FOLDER"])
+    async with peer.up(folder, arguments.workload, arguments.in_flight):
         if life() == 1:
             arguments.calls = calls
             await execute_all(peer, arguments)

@@ -11,6 +11,7 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, closing
 from importlib.metadata import version
 from pathlib import Path
+from typing import ClassVar
 
 from contest import STEPS, began, main
 from dbos import DBOS, SetWorkflowID
@@ -36,11 +37,12 @@ class Dbos:
     system = "DBOS"
     version = version("dbos")
     sync = "SQLite, journal_mode=WAL (set by us), synchronous=FULL (its default)"
+    cannot: ClassVar[dict[str, str]] = {}
     includes = "workflow status row, one row for each step, status update; nothing polls"
     workload = ""
 
     @asynccontextmanager
-    async def up(self, folder: Path, workload: str) -> AsyncGenerator[None]:
+    async def up(self, folder: Path, workload: str, _in_flight: int) -> AsyncGenerator[None]:
         """Launch, which recovers pending workflows."""
         self.workload = workload
         file = folder / "dbos.sqlite"

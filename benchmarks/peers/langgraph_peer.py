@@ -10,7 +10,7 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from contest import STEPS, began, main
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
@@ -26,11 +26,12 @@ class LangGraph:
         'durability="sync"; SQLite, journal_mode=WAL, synchronous=FULL (its defaults); '
         "a task's await returns before its result is on disk"
     )
+    cannot: ClassVar[dict[str, str]] = {}
     includes = "checkpoints at start and end, one row of writes for each task"
     graph: Any = None
 
     @asynccontextmanager
-    async def up(self, folder: Path, workload: str) -> AsyncGenerator[None]:
+    async def up(self, folder: Path, workload: str, _in_flight: int) -> AsyncGenerator[None]:
         """Open the saver and build the entrypoint around the workload's task."""
         step = task(STEPS[workload])
         async with AsyncSqliteSaver.from_conn_string(str(folder / "langgraph.sqlite")) as saver:

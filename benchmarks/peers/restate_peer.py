@@ -15,6 +15,7 @@ from collections.abc import AsyncGenerator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from importlib.metadata import version
 from pathlib import Path
+from typing import ClassVar
 from urllib.request import urlopen
 
 import aiohttp
@@ -51,12 +52,13 @@ class Restate:
     system = "Restate"
     version = f"server {server_version()}, SDK {version('restate-sdk')}"
     sync = "RocksDB log with WAL synced to disk (rocksdb-disable-wal-fsync=false, the default)"
+    cannot: ClassVar[dict[str, str]] = {}
     includes = "HTTP call to the ingress and its answer; server and service start in W5 and W6"
     workload = ""
     client: aiohttp.ClientSession
 
     @asynccontextmanager
-    async def up(self, folder: Path, workload: str) -> AsyncGenerator[None]:
+    async def up(self, folder: Path, workload: str, _in_flight: int) -> AsyncGenerator[None]:
         """Server, service, and one registered with the other."""
         self.workload = workload
         ingress, admin, node, service = free_ports(folder, 4)
