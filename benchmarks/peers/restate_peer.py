@@ -61,23 +61,7 @@ class Restate:
     async def up(self, folder: Path, workload: str, _in_flight: int) -> AsyncGenerator[None]:
         """Server, service, and one registered with the other."""
         self.workload = workload
-        ingress, admin, node, service = free_ports(folder, 4)
-        async with AsyncExitStack() as stack:
-            await stack.enter_async_context(server(folder, ingress, admin, node))
-            await stack.enter_async_context(served(folder, service))
-            await until(lambda: urlopen(f"http://{HOST}:{admin}/health"))
-            if not (folder / "registered").exists():
-                uri = f"http://{HOST}:{service}"
-                await until(lambda: post(f"http://{HOST}:{admin}/deployments", {"uri": uri}))
-                (folder / "registered").touch()
-            await until(lambda: urlopen(f"http://{HOST}:{ingress}/restate/health"))
-            session = aiohttp.ClientSession(
-                f"http://{HOST}:{ingress}",
-                connector=aiohttp.TCPConnector(limit=0),
-                timeout=aiohttp.ClientTimeout(ANSWER_SECONDS),
-                raise_for_status=True,
-            )
-            self.client = await stack.enter_async_context(session)
+        async with restate_up(folder, "restate_service:app", HERE) as self.client:
             await self.warm_up()
             yield
 
@@ -100,6 +84,30 @@ class Restate:
         await asyncio.gather(*(self.execute(run, calls) for run in range(runs)))
 
 
+@asynccontextmanager
+async def restate_up(
+    folder: Path, app: str, home: Path
+) -> AsyncGenerator[aiohttp.ClientSession]:
+    """Server, service, one registered with the other, and a client of the ingress."""
+    ingress, admin, node, service = free_ports(folder, 4)
+    async with AsyncExitStack() as stack:
+        await stack.enter_async_context(server(folder, ingress, admin, node))
+        await stack.enter_async_context(served(folder, service, app, home))
+        await until(lambda: urlopen(f"http://{HOST}:{admin}/health"))
+        if not (folder / "registered").exists():
+            uri = f"http://{HOST}:{service}"
+            await until(lambda: post(f"http://{HOST}:{admin}/deployments", {"uri": uri}))
+            (folder / "registered").touch()
+        await until(lambda: urlopen(f"http://{HOST}:{ingress}/restate/health"))
+        session = aiohttp.ClientSession(
+            f"http://{HOST}:{ingress}",
+            connector=aiohttp.TCPConnector(limit=0),
+            timeout=aiohttp.ClientTimeout(ANSWER_SECONDS),
+            raise_for_status=True,
+        )
+        yield await stack.enter_async_context(session)
+
+
 def server(
     folder: Path, ingress: int, admin: int, node: int
 ) -> AbstractAsyncContextManager[None]:
@@ -120,15 +128,15 @@ def server(
     )
 
 
-def served(folder: Path, port: int) -> AbstractAsyncContextManager[None]:
+def served(folder: Path, port: int, app: str, home: Path) -> AbstractAsyncContextManager[None]:
     """The service under hypercorn."""
     config = folder / "hypercorn.toml"
     workers = max(1, (os.cpu_count() or 1) - 1)
     config.write_text(HYPERCORN.format(host=HOST, port=port, workers=workers))
     return running(
-        *(sys.executable, "-m", "hypercorn", "--config", config, "restate_service:app"),
+        *(sys.executable, "-m", "hypercorn", "--config", config, app),
         log=folder / "service.log",
-        environment={"PYTHONPATH": str(HERE)},
+        environment={"PYTHONPATH": str(home)},
     )
 
 

@@ -66,17 +66,9 @@ class Temporal:
     async def up(self, folder: Path, workload: str, _in_flight: int) -> AsyncGenerator[None]:
         """Server and worker."""
         self.workload = workload
-        (port,) = free_ports(folder, 1)
-        pragmas = ("journal_mode=WAL", "synchronous=FULL")
-        command = [
-            *(Path(sys.executable).with_name("temporal"), "server", "start-dev", "--headless"),
-            *("--ip", HOST, "--port", port, "--log-level", "error"),
-            *("--db-filename", folder / "temporal.sqlite"),
-            *(word for pragma in pragmas for word in ("--sqlite-pragma", pragma)),
-        ]
-        async with running(*command, log=folder / "server.log"):
-            self.client = await connect(f"{HOST}:{port}")
-            async with Worker(
+        async with (
+            temporal_up(folder) as self.client,
+            Worker(
                 self.client,
                 task_queue=QUEUE,
                 workflows=[Sequence],
@@ -86,9 +78,10 @@ class Temporal:
                 max_concurrent_activities=SLOTS,
                 max_concurrent_workflow_task_polls=POLLERS,
                 max_concurrent_activity_task_polls=POLLERS,
-            ):
-                await self.execute(-1, 1)
-                yield
+            ),
+        ):
+            await self.execute(-1, 1)
+            yield
 
     async def execute(self, run: int, calls: int) -> int:
         """A workflow whose id is the run's number: a second start attaches to it."""
@@ -115,6 +108,21 @@ class Temporal:
         missing = [run for run in range(runs) if str(run) not in known]
         await asyncio.gather(*(self.start(run, calls) for run in missing))
         await asyncio.gather(*map(see_to, range(runs)))
+
+
+@asynccontextmanager
+async def temporal_up(folder: Path) -> AsyncGenerator[Client]:
+    """The server, and a client of it."""
+    (port,) = free_ports(folder, 1)
+    pragmas = ("journal_mode=WAL", "synchronous=FULL")
+    command = [
+        *(Path(sys.executable).with_name("temporal"), "server", "start-dev", "--headless"),
+        *("--ip", HOST, "--port", port, "--log-level", "error"),
+        *("--db-filename", folder / "temporal.sqlite"),
+        *(word for pragma in pragmas for word in ("--sqlite-pragma", pragma)),
+    ]
+    async with running(*command, log=folder / "server.log"):
+        yield await connect(f"{HOST}:{port}")
 
 
 async def connect(address: str) -> Client:
