@@ -160,6 +160,20 @@ def crash(session: nox.Session) -> None:
 
 
 @nox.session
+def proof(session: nox.Session) -> None:
+    """The quick form of all layers of the proof, and their table; `-- --full` for the rest."""
+    session.install("-e", ".[dev]")
+    session.run("python", "-m", "tests.proof", *session.posargs)
+
+
+@nox.session
+def crash_points(session: nox.Session) -> None:
+    """Crash before and after each commit, in process; `-- --points 10000` says how often."""
+    session.install("-e", ".[dev]")
+    session.run("python", "-m", "tests.proof.crash_points", *session.posargs)
+
+
+@nox.session
 def kills(session: nox.Session) -> None:
     """Kill a process inside its commits; `-- --kills 500` says how often."""
     prove(session, "kills")

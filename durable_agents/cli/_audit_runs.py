@@ -1,15 +1,13 @@
 """The runs of an audit in its store: their ids, and what of them is on record."""
 
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from hashlib import blake2b
 
 from durable_agents.cli._environment import Installed
 from durable_agents.journal import ActionStarted, CallSettled, Entry, call_id
-from durable_agents.store import RunRow, Store
+from durable_agents.store import Store, every_run
 
 __all__ = ["audit_of", "latest_audit", "run_id_of", "settled_calls", "unfinished_count"]
-
-_PAGE = 1000
 
 
 def run_id_of(audit: int, package: Installed) -> str:
@@ -27,14 +25,14 @@ def audit_of(run_id: str) -> int:
 
 async def latest_audit(store: Store) -> int:
     """Number of the last audit that was begun in the store; 0 where none was."""
-    return max([audit_of(row.run_id) async for row in _runs(store)], default=0)
+    return max([audit_of(row.run_id) async for row in every_run(store)], default=0)
 
 
 async def settled_calls(store: Store, audit: int) -> set[tuple[str, str]]:
     """Run id and call id, as `current_call` has them, of each settled call of an audit."""
     return {
         (row.run_id, call_id)
-        async for row in _runs(store)
+        async for row in every_run(store)
         if audit_of(row.run_id) == audit
         for call_id in _settled(await store.journal(row.number))
     }
@@ -53,13 +51,5 @@ def _settled(rows: Sequence[tuple[int, Sequence[Entry]]]) -> Iterator[str]:
 async def unfinished_count(store: Store, audit: int) -> int:
     """How many runs of an audit have not ended."""
     return len([
-        r async for r in _runs(store) if audit_of(r.run_id) == audit and r.status.is_open
+        r async for r in every_run(store) if audit_of(r.run_id) == audit and r.status.is_open
     ])
-
-
-async def _runs(store: Store) -> AsyncIterator[RunRow]:
-    after = 0
-    while rows := await store.runs(after=after, limit=_PAGE):
-        for row in rows:
-            yield row
-        after = rows[-1].number

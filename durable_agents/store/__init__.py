@@ -1,6 +1,7 @@
 """Where facts are kept: the port that the worker speaks to, and the stores behind it."""
 
 from durable_agents.store._claims import Beat, Claimant, ClaimedRun, Claims, Pulse
+from durable_agents.store._every_run import RunLister, every_run
 from durable_agents.store._examination import Damage, Examination, StoreFile, examine
 from durable_agents.store._in_memory import InMemoryStore
 from durable_agents.store._port import (
@@ -29,6 +30,7 @@ __all__ = [
     "OutputRow",
     "Pulse",
     "Retention",
+    "RunLister",
     "RunRow",
     "SqliteReader",
     "SqliteStore",
@@ -36,5 +38,6 @@ __all__ = [
     "StoreFacts",
     "StoreFile",
     "Write",
+    "every_run",
     "examine",
 ]

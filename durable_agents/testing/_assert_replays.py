@@ -8,11 +8,10 @@ from durable_agents.agent import Agent
 from durable_agents.clock import Clock
 from durable_agents.serialization import Codec
 from durable_agents.store import SqliteReader
+from durable_agents.testing._problems import fail_for
 from durable_agents.worker import RecordReader, WorkerSettings, replay
 
 __all__ = ["ReplayReport", "assert_replays"]
-
-_MOST_SHOWN = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +83,5 @@ async def assert_replays(  # noqa: PLR0913 - of what a worker is made, and what 
                 problems.append(
                     f"run {replayed.run_id}, action {replayed.action}: {replayed.difference}"
                 )
-    if problems:
-        more = "" if len(problems) <= _MOST_SHOWN else f"\n... and {len(problems)} in all"
-        raise AssertionError("\n".join(problems[:_MOST_SHOWN]) + more)
+    fail_for(problems)
     return ReplayReport(len(runs), actions)

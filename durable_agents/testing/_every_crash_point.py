@@ -20,8 +20,9 @@ from durable_agents.clock import Clock
 from durable_agents.errors import RunError
 from durable_agents.journal import ActionStarted, CallsCleared, CallSettled, Entry, call_id
 from durable_agents.serialization import Codec
-from durable_agents.store import InMemoryStore, Store
+from durable_agents.store import InMemoryStore, Store, every_run
 from durable_agents.testing._crashing_store import CrashingStore
+from durable_agents.testing._problems import fail_for
 from durable_agents.worker import Run, Worker, WorkerSettings
 
 __all__ = ["CrashReport", "every_crash_point"]
@@ -29,8 +30,6 @@ __all__ = ["CrashReport", "every_crash_point"]
 Outcome: TypeAlias = list[Any] | str
 """Outputs of a run, or why it did not complete."""
 
-_MOST_SHOWN = 20
-_MANY = 1_000_000
 _UNWINDING_PASSES = 50
 
 
@@ -104,9 +103,7 @@ async def every_crash_point(  # noqa: PLR0913 - what a worker is made of, and wh
             breaches += [f"crash {moment}: {b}" for b in [*found, *expected.compared(seen)]]
         if not has_crashed:
             break
-    if breaches:
-        more = "" if len(breaches) <= _MOST_SHOWN else f"\n... and {len(breaches)} in all"
-        raise AssertionError("\n".join(breaches[:_MOST_SHOWN]) + more)
+    fail_for(breaches)
     return CrashReport(expected.writes, crash_points, expected.outcomes)
 
 
@@ -222,7 +219,7 @@ async def _repetitions(store: Store) -> list[str]:
     await store.open("every_crash_point")
     try:
         found: list[str] = []
-        for row in await store.runs(after=0, limit=_MANY):
+        async for row in every_run(store):
             entries = [e for _, rows in await store.journal(row.number) for e in rows]
             found += [f"{row.run_id}: {problem}" for problem in _repeated(entries)]
         return found

@@ -36,7 +36,7 @@ from durable_agents.journal import (
     place,
 )
 from durable_agents.serialization import Codec, Payload
-from durable_agents.store import OutputRow, RunRow, Store, Write
+from durable_agents.store import OutputRow, RunLister, RunRow, Store, Write, every_run
 from durable_agents.worker._agenda import StoredRun
 from durable_agents.worker._call import CallInProgress
 from durable_agents.worker._replay_difference import RecordedAction, difference
@@ -46,7 +46,6 @@ from durable_agents.worker._settings import WorkerSettings
 
 __all__ = ["RecordReader", "ReplayedAction", "replay"]
 
-_PAGE = 1000
 _LOOK_AGAIN = 0.01
 _MOST_NAMED = 5
 _ON_THE_WAY = (CallAbandoned, DeliveredOutOfOrder)
@@ -56,12 +55,8 @@ _SILENT = logging.Logger("durable_agents.replay", logging.CRITICAL + 1)  # noqa:
 _ENDS = (RunCompleted, RunFailed, RunParked, RunCancelled)
 
 
-class RecordReader(Protocol):
+class RecordReader(RunLister, Protocol):
     """What is read of a store: `SqliteReader` does, and so does every open `Store`."""
-
-    async def runs(self, *, after: int, limit: int) -> list[RunRow]:
-        """All runs by number, beginning behind `after`."""
-        ...
 
     async def journal(self, number: int) -> list[tuple[int, list[Entry]]]:
         """Rows of a run."""
@@ -119,13 +114,10 @@ async def replay(  # noqa: PLR0913 - of what a worker is made, and how long it i
     """
     plan = AgentPlan.of(agent)
     rehearsal = _Replay(plan, records, settings, codec, clock, patience_seconds)
-    after = 0
-    while rows := await records.runs(after=after, limit=_PAGE):
-        for row in rows:
-            if row.agent == plan.name and (row.status.is_open or not open_only):
-                for replayed in await rehearsal.run(row):
-                    yield replayed
-        after = rows[-1].number
+    async for row in every_run(records):
+        if row.agent == plan.name and (row.status.is_open or not open_only):
+            for replayed in await rehearsal.run(row):
+                yield replayed
 
 
 def _records_of(journal: Sequence[tuple[int, Sequence[Entry]]]) -> Iterator[RecordedAction]:

@@ -24,6 +24,7 @@ from typing import Protocol, TypeAlias
 from tests.crash import workload
 from tests.crash.evidence import Call, Record, disturbed, read, repeated, swapped, unlike
 from tests.crash.nursery import python
+from tests.crash.verdict import Verdict, conclude, figures
 from tests.crash.witness import Sighting, sightings
 
 __all__ = ["Killer", "Process", "Report", "kill_again_and_again", "kill_at_random"]
@@ -32,7 +33,6 @@ Process: TypeAlias = "subprocess.Popen[bytes]"
 
 _POLL_SECONDS = 0.0005
 _LONGEST_PAUSE = 0.005
-_MOST_SHOWN = 20
 
 
 @dataclass(slots=True)
@@ -57,10 +57,21 @@ class Report:
     seconds: float = 0.0
     breaches: list[str] = field(default_factory=list)
 
-    @property
-    def is_clean(self) -> bool:
-        """Whether everything was as promised."""
-        return not self.breaches
+    def verdict(self, layer: str, wanted: int) -> Verdict:
+        """What it comes to.
+
+        Args:
+            layer: Its name.
+            wanted: Kills of a live run that it was to come to.
+        """
+        return Verdict(
+            layer=layer,
+            claims=("C1", "C2", "C3", "C5"),
+            tried=f"{self.kills} kills of a live run",
+            violations=len(self.breaches),
+            seconds=self.seconds,
+            is_short=self.kills < wanted,
+        )
 
     def __str__(self) -> str:
         rows = {
@@ -77,7 +88,7 @@ class Report:
             "seconds": f"{self.seconds:.1f}",
             "seed": self.seed,
         }
-        return "\n".join(f"{name:28}{figure!s:>10}" for name, figure in rows.items())
+        return figures(rows)
 
 
 class Killer(Protocol):
@@ -259,8 +270,8 @@ def main() -> int:
     arguments = parser.parse_args()
     with TemporaryDirectory() as folder:
         report = kill_at_random(Path(folder), **vars(arguments))
-    sys.stdout.write("\n".join([str(report), *report.breaches[:_MOST_SHOWN], ""]))
-    return 0 if report.is_clean and report.kills == arguments.kills else 1
+    verdict = report.verdict("kills at random moments", arguments.kills)
+    return conclude(report, report.breaches, verdict)
 
 
 if __name__ == "__main__":

@@ -23,13 +23,13 @@ from tests.crash import workload
 from tests.crash.evidence import Call, Record, disturbed, read, repeated, swapped, unlike
 from tests.crash.nursery import python
 from tests.crash.shared_workload import LEASE_SECONDS
+from tests.crash.verdict import Verdict, conclude, figures
 from tests.crash.witness import Sighting, sightings
 
 __all__ = ["Report", "stop_at_random"]
 
 _POLL_SECONDS = 0.02
 _LONGEST_STOP = 2.5 * LEASE_SECONDS
-_MOST_SHOWN = 20
 
 
 @dataclass(slots=True)
@@ -66,7 +66,7 @@ class Report:
             "seconds": f"{self.seconds:.1f}",
             "seed": self.seed,
         }
-        return "\n".join(f"{name:28}{figure!s:>10}" for name, figure in rows.items())
+        return figures(rows)
 
 
 class _Life:
@@ -272,9 +272,15 @@ def main() -> int:
     arguments = parser.parse_args()
     with TemporaryDirectory() as folder:
         report = stop_at_random(Path(folder), **vars(arguments))
-    sys.stdout.write("\n".join([str(report), *report.breaches[:_MOST_SHOWN], ""]))
-    struck = (report.kills, report.stops) == (arguments.kills, arguments.stops)
-    return 0 if struck and not report.breaches else 1
+    verdict = Verdict(
+        layer="stops and kills of sharing workers",
+        claims=("C1", "C2", "C3", "C5"),
+        tried=f"{report.stops} stops, {report.kills} kills",
+        violations=len(report.breaches),
+        seconds=report.seconds,
+        is_short=(report.kills, report.stops) != (arguments.kills, arguments.stops),
+    )
+    return conclude(report, report.breaches, verdict)
 
 
 if __name__ == "__main__":

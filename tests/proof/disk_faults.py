@@ -25,6 +25,7 @@ from tempfile import TemporaryDirectory
 
 from tests.crash import workload
 from tests.crash.evidence import disturbed, read, swapped
+from tests.crash.verdict import Verdict, conclude, figures
 from tests.crash.witness import sightings
 from tests.proof.faults import Deed, Faults, build, compiler
 from tests.proof.power import Recording, cut_power, record
@@ -47,7 +48,6 @@ _KINDS: tuple[tuple[Deed, str], ...] = (
     ("short", "write"),
 )
 _DEAF_ROUNDS = 5
-_MOST_SHOWN = 20
 
 
 @dataclass(slots=True)
@@ -64,10 +64,16 @@ class DiskReport:
     seconds: float = 0.0
     breaches: list[str] = field(default_factory=list)
 
-    @property
-    def is_clean(self) -> bool:
-        """Whether everything was as promised."""
-        return not self.breaches
+    def verdict(self, layer: str, *, must_fail: bool = False) -> Verdict:
+        """What it comes to."""
+        return Verdict(
+            layer=layer,
+            claims=("C1", "C2", "C3", "C5"),
+            tried=f"{self.hits.total()} failed calls, {self.images} images",
+            violations=len(self.breaches),
+            seconds=self.seconds,
+            must_fail=must_fail,
+        )
 
     def __str__(self) -> str:
         rows = {
@@ -80,7 +86,7 @@ class DiskReport:
             "breaches of any kind": len(self.breaches),
             "seconds": f"{self.seconds:.1f}",
         }
-        return "\n".join(f"{name:36}{figure!s:>10}" for name, figure in rows.items())
+        return figures(rows)
 
 
 def fail_disk(
@@ -183,9 +189,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         report = fail_disk(place, **vars(options))
         (place / "deaf").mkdir()
         deaf = fail_disk(place / "deaf", rounds=_DEAF_ROUNDS, images=5, mode="deaf")
-    found = f"{'found wrong with a deaf engine':36}{len(deaf.breaches):>10}"
-    sys.stdout.write("\n".join([str(report), found, *report.breaches[:_MOST_SHOWN], ""]))
-    return 0 if report.is_clean and not deaf.is_clean else 1
+    found = figures({"found wrong with a deaf engine": len(deaf.breaches)})
+    return conclude(
+        f"{report}\n{found}",
+        report.breaches,
+        report.verdict("failing disk"),
+        deaf.verdict("failing disk, deaf", must_fail=True),
+    )
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ from tempfile import TemporaryDirectory
 from typing import Literal
 
 from tests.crash.random_kills import Process, Report, kill_again_and_again
+from tests.crash.verdict import conclude, figures
 from tests.proof.faults import Faults, build, compiler
 
 __all__ = ["CommitReport", "kill_in_commits"]
@@ -34,7 +35,6 @@ entries of several runs, and writes each page that they change in two pieces."""
 RUNS_PER_KILL = 5
 """Inputs for each kill, unless told otherwise: so many that a process gets somewhere before it
 is killed, see `workload`."""
-_MOST_SHOWN = 20
 
 
 class _InCommit:
@@ -72,10 +72,8 @@ class CommitReport(Report):
     """Kills for each kind of call and file, misses included."""
 
     def __str__(self) -> str:
-        rows = [
-            f"killed at: {name:17}{count:>10}" for name, count in sorted(self.calls.items())
-        ]
-        return "\n".join([Report.__str__(self), *rows])
+        calls = {f"killed at: {name}": count for name, count in sorted(self.calls.items())}
+        return f"{Report.__str__(self)}\n{figures(calls)}"
 
 
 def kill_in_commits(folder: Path, *, runs: int, kills: int, seed: int = 0) -> CommitReport:
@@ -115,8 +113,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         report = kill_in_commits(
             Path(folder), runs=runs, kills=options.kills, seed=options.seed
         )
-    sys.stdout.write("\n".join([str(report), *report.breaches[:_MOST_SHOWN], ""]))
-    return 0 if report.is_clean and report.kills == options.kills else 1
+    verdict = report.verdict("kills inside commits", options.kills)
+    return conclude(report, report.breaches, verdict)
 
 
 if __name__ == "__main__":

@@ -52,12 +52,20 @@ class Trial:
         self._settled: Counter[str] = Counter()
         self._keys = {run: f"key {index % 2}" for index, run in enumerate(trees)}
 
-    async def live(self, after: int | None, delay: Callable[[str], Awaitable[object]]) -> bool:
+    async def live(
+        self,
+        after: int | None,
+        delay: Callable[[str], Awaitable[object]],
+        *,
+        commits: bool | None = None,
+    ) -> bool:
         """One life of a process: take all runs in, and work until they end or it crashes.
 
         Args:
             after: Writes that become durable before it crashes; None: it does not.
             delay: Awaited in each call before it ends.
+            commits: Whether the last one of these writes is durable, each having a transaction
+                of its own. None: what has queued shares one, and all of it is durable.
 
         Returns:
             Whether it crashed.
@@ -70,7 +78,13 @@ class Trial:
                 self.witness.begin_life()
                 crashed.set_result(None)
 
-        store = CrashingStore(self._inner, after=after, crash=crash)
+        store = CrashingStore(
+            self._inner,
+            after=after,
+            crash=crash,
+            one_by_one=commits is not None,
+            commits=commits is not False,
+        )
         agent = agent_of(self.trees, Functions(self.witness, delay), self.witness)
         async with Worker(agent, store=store, settings=SETTINGS) as worker:
             self.worker, self._crash = worker, crash

@@ -34,6 +34,7 @@ from durable_agents import SqliteStore
 from tests.crash import workload
 from tests.crash.evidence import CODEC, Record, disturbed, read, repeated, swapped, unlike
 from tests.crash.nursery import python
+from tests.crash.verdict import Verdict, conclude
 from tests.crash.witness import sightings
 from tests.proof.disk import CUTS, Cut, Disk, Image
 from tests.proof.faults import Faults, build, compiler
@@ -46,7 +47,6 @@ __all__ = ["PowerReport", "Recording", "cut_power", "record"]
 _MODES: tuple[Mode, ...] = ("full", "normal", "shared", "off")
 _EACH_FINISHED = 40
 """One image in so many is worked on to the end."""
-_MOST_SHOWN = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,9 +84,19 @@ class PowerReport:
     @property
     def is_as_promised(self) -> bool:
         """Whether the images hold what this way of syncing promises; "off" must break it."""
-        if self.mode == "off":
-            return self.losing > 0
-        return not self.damaged and (self.mode == "normal" or not self.losing)
+        return self.verdict().holds
+
+    def verdict(self) -> Verdict:
+        """What it comes to."""
+        may_lose = self.mode == "normal"
+        return Verdict(
+            layer=f"power cuts, {self.mode}",
+            claims=("C1", "C3", "C5") if may_lose else ("C1", "C2", "C3", "C5"),
+            tried=f"{self.images} images",
+            violations=self.damaged if may_lose else self.damaged + self.losing,
+            seconds=self.seconds,
+            must_fail=self.mode == "off",
+        )
 
     def complain(self, kind: str, breaches: Sequence[str]) -> None:
         """Keep the first things that are wrong as examples."""
@@ -284,11 +294,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             recording = record(place / mode, shim, runs=options.runs, mode=mode)
             images = options.images // len(options.modes)
             reports.append(cut_power(recording, place, images=images, seed=options.seed))
-    lines = [HEADING, *map(str, reports)]
-    for report in reports:
-        lines += () if report.is_as_promised else report.examples[:_MOST_SHOWN]
-    sys.stdout.write("\n".join([*lines, ""]))
-    return 0 if all(report.is_as_promised for report in reports) else 1
+    table = "\n".join([HEADING, *map(str, reports)])
+    unexpected = [e for r in reports if not r.is_as_promised for e in r.examples]
+    return conclude(table, unexpected, *(report.verdict() for report in reports))
 
 
 if __name__ == "__main__":

@@ -18,11 +18,12 @@ from itertools import count
 from typing import Any
 
 from durable_agents import InMemoryStore
+from tests.crash.verdict import Verdict, conclude
 from tests.proof.model_tree import Node, grown
 from tests.proof.model_trial import Trial
 from tests.proof.schedule_loop import Chance, RandomLoop, acting_as
 
-__all__ = ["Case", "main", "played"]
+__all__ = ["Case", "SlowStore", "lived", "main", "played"]
 
 MOST_CRASHES = 4
 LONGEST_CALL = 60
@@ -77,14 +78,23 @@ def played(seed: int) -> Case:
     return case
 
 
-def lived(trial: Trial, chance: Chance, after: int | None) -> bool:
-    """One life under a schedule of its own, and a look at what it left; whether it crashed."""
+def lived(
+    trial: Trial, chance: Chance, after: int | None, *, commits: bool | None = None
+) -> bool:
+    """One life under a schedule of its own, and a look at what it left; whether it crashed.
+
+    Args:
+        trial: Whose.
+        chance: Draws the schedule.
+        after: Writes before it crashes, see `Trial.live`.
+        commits: See `Trial.live`.
+    """
 
     async def delay(_: str) -> None:
         await chance.passes(LONGEST_CALL)
 
     async def life() -> bool:
-        has_crashed = await trial.live(after, delay)
+        has_crashed = await trial.live(after, delay, commits=commits)
         trial.witness.breaches = await trial.examine()
         return has_crashed
 
@@ -110,11 +120,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         failed += bool(case.breaches and not case.ties)
         tied += bool(case.breaches and case.ties)
     seconds = time.perf_counter() - began
-    sys.stdout.write(
-        f"{cases} schedules, {crashes} crashes, {calls} calls, "
-        f"{failed} with violations, {tied} decided by a tie, {seconds:.0f} s\n"
+    verdict = Verdict(
+        layer="schedules",
+        claims=("C1", "C2", "C3", "C5"),
+        tried=f"{cases} schedules, {crashes} crashes",
+        violations=failed,
+        seconds=seconds,
     )
-    return 1 if failed else 0
+    report = (
+        f"{cases} schedules, {crashes} crashes, {calls} calls, "
+        f"{failed} with violations, {tied} decided by a tie, {seconds:.0f} s"
+    )
+    return conclude(report, [], verdict)
 
 
 def told(case: Case) -> str:

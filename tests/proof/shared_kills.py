@@ -24,6 +24,7 @@ import msgspec
 
 from tests.crash.evidence import disturbed, read
 from tests.crash.sharing import CALLS, Part, Process, Result, start
+from tests.crash.verdict import Verdict, conclude, figures
 from tests.crash.witness import Sighting, sightings
 from tests.proof.faults import Faults, build, compiler
 
@@ -38,7 +39,6 @@ _CALLS = 250
 """Writes and syncs of the store from which the one is chosen that kills a worker."""
 _PATIENCE = 60.0
 _POLL_SECONDS = 0.01
-_MOST_SHOWN = 20
 
 
 @dataclass(slots=True)
@@ -66,7 +66,7 @@ class SharedReport:
             "breaches of any kind": len(self.breaches),
             "seconds": f"{self.seconds:.1f}",
         }
-        return "\n".join(f"{name:34}{figure!s:>10}" for name, figure in rows.items())
+        return figures(rows)
 
 
 class _Round:
@@ -206,8 +206,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     with TemporaryDirectory() as folder:
         report = kill_sharers(Path(folder), **vars(options))
-    sys.stdout.write("\n".join([str(report), *report.breaches[:_MOST_SHOWN], ""]))
-    return 1 if report.breaches else 0
+    verdict = Verdict(
+        layer="kills inside commits, sharing",
+        claims=("C1", "C2", "C5"),
+        tried=f"{report.kills} kills of a live run",
+        violations=len(report.breaches),
+        seconds=report.seconds,
+        is_short=report.kills < options.kills,
+    )
+    return conclude(report, report.breaches, verdict)
 
 
 if __name__ == "__main__":
