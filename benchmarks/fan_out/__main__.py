@@ -2,6 +2,8 @@
 
     python -m benchmarks.fan_out [--tries N] [--at-once] [--only NAME ...] [--json FILE]
 
+Prints a table, and ends with 1 if we ourselves were wrong once.
+
 `--at-once` kills as soon as A's second stage begins, right after the result of its first was
 handed over: a system whose `await` returns before the result is on disk executes that again.
 """
@@ -11,17 +13,25 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from benchmarks.peers.environments import interpreter
+from tests.crash.verdict import Verdict, conclude
 
+OURS = "durable_agents"
+HEAD = """\
+| system | version | tries | branch A received | branch B received | ended, executed again \
+| never executed to the end | verdict |
+|---|---|---:|---|---|---|---|---|"""
+Report = dict[str, Any]
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
 ADAPTERS = {
-    "durable_agents": ("fan_out_durable_agents.py", None),
+    OURS: ("fan_out_durable_agents.py", None),
     "dbos": ("fan_out_dbos.py", "dbos"),
     "dbos-child-workflows": ("fan_out_dbos.py --child-workflows", "dbos"),
     "langgraph": ("fan_out_langgraph.py", "langgraph"),
@@ -31,8 +41,9 @@ ADAPTERS = {
 """Script and environment; none is the one that runs this."""
 
 
-def main() -> None:
-    """Run all and print a table."""
+def main() -> int:
+    """Run all and print a table; the exit status says whether ours is right each time."""
+    start = time.monotonic()
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.fan_out",
         description=__doc__,
@@ -43,20 +54,27 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=ADAPTERS, default=list(ADAPTERS))
     parser.add_argument("--json", type=Path, help="where to write every report")
     arguments = parser.parse_args()
-    reports = []
-    print("| system | version | tries | branch A received | branch B received ", end="")
-    print("| ended, executed again | never executed to the end | verdict |")
-    print("|---|---|---:|---|---|---|---|---|")
+    reports: list[Report] = []
+    table = [HEAD]
     for name in arguments.only:
         tries = [report(name, at_once=arguments.at_once) for _ in range(arguments.tries)]
         reports += tries
-        for row in rows(tries):
-            print(row, flush=True)
+        table += rows(tries)
     if arguments.json:
         arguments.json.write_text(json.dumps(reports, indent=2) + "\n")
+    ours = [found for found in reports if found["system"] == OURS]
+    wrong = [f"{OURS}: {found}" for found in ours if found["verdict"] != "right"]
+    verdict = Verdict(
+        layer="fan-out",
+        claims=("C1", "C3"),
+        tried=f"{len(ours)} crashes of ours, {len(reports) - len(ours)} of others",
+        violations=len(wrong),
+        seconds=time.monotonic() - start,
+    )
+    return conclude("\n".join(table), wrong, verdict)
 
 
-def report(name: str, *, at_once: bool) -> dict[str, Any]:
+def report(name: str, *, at_once: bool) -> Report:
     """One crash of one system."""
     script, environment = ADAPTERS[name]
     python = str(interpreter(environment)) if environment else sys.executable
@@ -74,7 +92,7 @@ def report(name: str, *, at_once: bool) -> dict[str, Any]:
     return json.loads(done.stdout)
 
 
-def rows(tries: list[dict[str, Any]]) -> Iterator[str]:
+def rows(tries: list[Report]) -> Iterator[str]:
     """What came out, most frequent first: a race does not come out the same each time."""
     for cells, count in Counter(map(cells_of, tries)).most_common():
         system, version, *rest = cells
@@ -82,7 +100,7 @@ def rows(tries: list[dict[str, Any]]) -> Iterator[str]:
         yield f"| {' | '.join([system, version, print_count, *rest])} |"
 
 
-def cells_of(found: dict[str, Any]) -> tuple[str, ...]:
+def cells_of(found: Report) -> tuple[str, ...]:
     """A report as the cells of a row."""
     return (
         found["system"],
@@ -96,4 +114,4 @@ def cells_of(found: dict[str, Any]) -> tuple[str, ...]:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
