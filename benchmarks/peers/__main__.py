@@ -207,6 +207,7 @@ COLUMNS: dict[str, dict[str, tuple[Any, str]]] = {
         "seconds": SECONDS,
         "of them in the run's function": (lambda line: line["replay_seconds"], ".2f"),
         "calls/s in it": CALLS,
+        "executed again": (lambda line: line["executed_again"], ",.0f"),
     },
 }
 

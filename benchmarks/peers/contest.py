@@ -10,7 +10,8 @@ of one of the functions below in sequence. The script prints one JSON line:
 - W3: 1,000 runs of one call that waits 50 ms, 100 in flight.
 - W5: 1,000 runs x 10 calls; half way the process group is killed by SIGKILL, servers included,
   and started again. `seconds` goes from the start of the second process to the last run's end.
-- W6: 1 run with 10,000 recorded calls and one that hangs; killed there, started again.
+- W6: 1 run with 10,000 recorded calls and one that hangs; killed when nothing is written any
+  more, started again.
   `seconds` goes from the start of the second process to the call that hung;
   `replay_seconds` from the first line of the run's function.
 
@@ -38,6 +39,8 @@ __all__ = ["SHAPES", "STEPS", "Peer", "Step", "began", "main"]
 WAIT_SECONDS = 0.05
 GIVE_UP_SECONDS = 900.0
 POLL_SECONDS = 0.005
+QUIET_SECONDS, PATIENCE_SECONDS = 1.0, 30.0
+"""The kill of W6, which is about replaying, waits until a second long nothing was written."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +83,10 @@ async def witnessed(run: int, number: int) -> int:
 
 async def hung(run: int, number: int) -> int:
     """Quick, but for the last call of the run, which hangs until it is killed."""
-    if number == int(os.environ["CONTEST_CALLS"]):
+    is_last = number == int(os.environ["CONTEST_CALLS"])
+    if life() != 1 and not is_last:
+        note(f"{life()} {run} {number}")
+    if is_last:
         note(f"{life()} reached {time.monotonic()}")
         if life() == 1:
             await asyncio.sleep(GIVE_UP_SECONDS)
@@ -260,7 +266,15 @@ def recovery(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
         return {"seconds": seconds, **repeated(witness)}
     replay = finished - (moment(witness, "began") or start)
     rate = arguments.calls / replay
-    return {"seconds": seconds, "replay_seconds": replay, "calls_per_second": rate}
+    again = sum(
+        map(str.isdigit, (line.split()[1] for line in witness.read_text().splitlines()))
+    )
+    return {
+        "seconds": seconds,
+        "replay_seconds": replay,
+        "calls_per_second": rate,
+        "executed_again": again,
+    }
 
 
 def spawn(
@@ -296,7 +310,24 @@ def spawn(
 def enough(witness: Path, half: int) -> bool:
     """Whether it is time to kill."""
     text = witness.read_text()
-    return "reached" in text or 0 < half <= text.count("\n")
+    if "reached" in text:
+        return has_settled(witness)
+    return 0 < half <= text.count("\n")
+
+
+def has_settled(witness: Path) -> bool:
+    """Whether what is written in the background is written, or is never going to be."""
+    last = max(map(last_write, witness.parent.rglob("*")))
+    now = time.time()
+    return now - last > QUIET_SECONDS or now - last_write(witness) > PATIENCE_SECONDS
+
+
+def last_write(path: Path) -> float:
+    """When a file was written, in seconds since 1970; a store may have removed it meanwhile."""
+    try:
+        return path.stat().st_mtime
+    except FileNotFoundError:
+        return 0.0
 
 
 def moment(witness: Path, word: str) -> float | None:
@@ -311,7 +342,8 @@ def repeated(witness: Path) -> dict[str, int]:
     """Calls executed in both lives.
 
     All but the last of a run's calls in the first life had settled, as seen from outside: the
-    next one was made with the result in hand. The last was in doubt at the kill.
+    next one was made with the result in hand. The last was in doubt at the kill, or
+    its run had ended.
     """
     lines = (line.split() for line in witness.read_text().splitlines())
     calls = [(n, int(run), int(call)) for n, run, call in lines if run.isdigit()]
