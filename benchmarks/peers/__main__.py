@@ -86,24 +86,22 @@ def measure(system: str, workload: str, in_flight: int | None, folder: Path) -> 
     command += ["--in-flight", str(in_flight)] if in_flight else []
     # Ours may run from a checkout; the scripts of peers import nothing from there.
     paths = {"PYTHONPATH": str(ROOT)} if system == OURS else {}
-    try:
-        done = subprocess.run(  # noqa: S603 - our own scripts
-            command,
-            capture_output=True,
-            text=True,
-            env={**os.environ, **paths},
-            timeout=GIVE_UP_SECONDS,
-            check=True,
-        )
-    except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
-        reason = (str(error.stderr or "").strip().splitlines() or [str(error)])[-1]
-        return {
-            "system": system,
-            "workload": workload,
-            "in_flight": in_flight,
-            "failed": reason,
-        }
-    return json.loads(done.stdout)
+    with subprocess.Popen(  # noqa: S603 - our own scripts
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, **paths},
+    ) as process:
+        try:
+            printed, complaint = process.communicate(timeout=GIVE_UP_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.terminate()
+            printed, complaint = "", f"took more than {GIVE_UP_SECONDS} s"
+    if printed:
+        return json.loads(printed)
+    reason = (complaint.strip().splitlines() or [f"ended with {process.returncode}"])[-1]
+    return {"system": system, "workload": workload, "in_flight": in_flight, "failed": reason}
 
 
 def bare(line: Line, folder: Path) -> float | None:

@@ -136,6 +136,8 @@ def main(peer: Peer) -> None:
     if "CONTEST_LIFE" in os.environ:
         asyncio.run(one_life(peer, arguments))
         return
+    # Told to stop, it takes its servers and lives with it.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     if arguments.workload in peer.cannot:
         why = peer.cannot[arguments.workload]
         print(json.dumps({**circumstances(peer, arguments), "cannot": why}))
