@@ -29,7 +29,7 @@ WORKLOADS = ("W1", "W2", "W3", "W5", "W6")
 TITLES = {
     "W1": "W1: 1 run x 1,000 calls in sequence",
     "W2": "W2: 1,000 runs x 5 calls, {} in flight",
-    "W3": "W3: 1,000 runs of one wait of 50 ms, {} in flight",
+    "W3": "W3: 1,000 runs of one wait of 50 ms, 100 in flight",
     "W5": "W5: 1,000 runs x 10 calls, killed half way, from restart to all finished",
     "W6": "W6: 1 run with 10,000 recorded calls, from restart to its next call",
 }
@@ -45,7 +45,9 @@ def main() -> None:
         for workload, in_flight in sizes(arguments):
             for system in arguments.only:
                 line = measure(system, workload, in_flight, arguments.folder)
-                lines.append({**line, "round": number, "bare": bare(line, arguments.folder)})
+                rows_a_second = bare(line, arguments.folder)
+                about = {"round": number, "asked": in_flight, "bare": rows_a_second}
+                lines.append({**line, **about})
                 print(progress(lines[-1]), file=sys.stderr, flush=True)
             if arguments.json:
                 record = {**circumstances(arguments.only), "lines": lines}
@@ -101,7 +103,7 @@ def measure(system: str, workload: str, in_flight: int | None, folder: Path) -> 
     if printed:
         return json.loads(printed)
     reason = (complaint.strip().splitlines() or [f"ended with {process.returncode}"])[-1]
-    return {"system": system, "workload": workload, "in_flight": in_flight, "failed": reason}
+    return {"system": system, "workload": workload, "failed": reason}
 
 
 def bare(line: Line, folder: Path) -> float | None:
@@ -125,7 +127,7 @@ def bare(line: Line, folder: Path) -> float | None:
 def progress(line: Line) -> str:
     """A line for who waits."""
     outcome = line.get("failed") or line.get("cannot") or f"{line['seconds']:.2f} s"
-    size = f"{line['workload']} {line['in_flight']}"
+    size = f"{line['workload']} {line['asked'] or ''}"
     return f"round {line['round']} {size} {line['system']}: {outcome}"
 
 
@@ -154,15 +156,13 @@ def circumstances(systems: list[str]) -> Line:
 
 def show(lines: list[Line]) -> None:
     """A table for each workload and size."""
-    keys = dict.fromkeys((line["workload"], line["in_flight"]) for line in lines)
+    keys = dict.fromkeys((line["workload"], line["asked"]) for line in lines)
     for workload, in_flight in keys:
         print(f"\n{TITLES[workload].format(in_flight)}\n")
         heads = ["system", *COLUMNS[workload]]
         print(f"| {' | '.join(heads)} |\n|---|{'---:|' * len(COLUMNS[workload])}")
         of_size = [
-            line
-            for line in lines
-            if (line["workload"], line["in_flight"]) == (workload, in_flight)
+            line for line in lines if (line["workload"], line["asked"]) == (workload, in_flight)
         ]
         for system in dict.fromkeys(line["system"] for line in of_size):
             print(row([line for line in of_size if line["system"] == system], workload))
