@@ -169,8 +169,7 @@ def proof(session: nox.Session) -> None:
 @nox.session
 def crash_points(session: nox.Session) -> None:
     """Crash before and after each commit, in process; `-- --points 10000` says how often."""
-    session.install("-e", ".[dev]")
-    session.run("python", "-m", "tests.proof.crash_points", *session.posargs)
+    prove(session, "crash_points")
 
 
 @nox.session
@@ -198,6 +197,48 @@ def disk(session: nox.Session) -> None:
 
 
 @nox.session
+def full_disk(session: nox.Session) -> None:
+    """Fill the disk under a worker, fail while a store is opened; `-- --rounds 12`."""
+    prove(session, "full_disk")
+
+
+@nox.session
+def doubt(session: nox.Session) -> None:
+    """Kill processes in the middle of calls that must not be repeated; `-- --kills 200`."""
+    prove(session, "doubt")
+
+
+@nox.session
+def company(session: nox.Session) -> None:
+    """Let other programs lock, read and copy a store under load; `-- --seconds 120`."""
+    prove(session, "company")
+
+
+@nox.session
+def damage(session: nox.Session) -> None:
+    """Flip bits of a store and see what comes of each; `-- --flips 4000`."""
+    prove(session, "damage")
+
+
+@nox.session
+def fuzz(session: nox.Session) -> None:
+    """Feed every decoder what nobody wrote; `-- --seconds 120`. With atheris, if installed."""
+    prove(session, "fuzz")
+
+
+@nox.session
+def soak(session: nox.Session) -> None:
+    """Keep a thousand runs alive under kills and faults; after `--` the minutes (60)."""
+    prove(session, "soak")
+
+
+@nox.session
+def mutants(session: nox.Session) -> None:
+    """Break the engine in every way listed, and see some layer of the proof notice."""
+    prove(session, "mutants")
+
+
+@nox.session
 def model(session: nox.Session) -> None:
     """Walk random runs through crashes, recoveries, cancels; after `--` how many (2000)."""
     install_package(session)
@@ -210,8 +251,7 @@ def model(session: nox.Session) -> None:
 @nox.session
 def schedules(session: nox.Session) -> None:
     """Replay runs under other schedules; after `--` the program's arguments: `--seeds 2000`."""
-    session.install("-e", ".[dev]")
-    session.run("python", "-m", "tests.proof.schedules", *session.posargs)
+    prove(session, "schedules")
 
 
 @nox.session
@@ -229,9 +269,7 @@ def bench(session: nox.Session) -> None:
 
 
 def prove(session: nox.Session, layer: str) -> None:
-    """Run a layer of the proof that needs the shim; see docs/proof.md."""
-    if sys.platform != "linux" or not (shutil.which("cc") or shutil.which("gcc")):
-        session.skip("the shim needs Linux and a C compiler (cc, gcc)")
+    """Run a program of the proof; arguments after `--` are its own. See docs/proof.md."""
     session.install("-e", ".[dev]")
     session.run("python", "-m", f"tests.proof.{layer}", *session.posargs)
 

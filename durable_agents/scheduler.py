@@ -23,7 +23,8 @@ class _KeyLine:
     __slots__ = ("has_more_stored", "has_spilled", "is_held", "last_kept", "numbers")
 
     def __init__(self) -> None:
-        self.numbers: deque[int] = deque()
+        self.numbers: list[int] = []
+        """Few (`MAX_KEPT_PER_KEY`), and mostly none: an empty deque would take 600 bytes."""
         self.is_held = False
         self.has_more_stored = False
         self.has_spilled = False
@@ -79,14 +80,14 @@ class Scheduler:
 
     def next_run(self) -> tuple[str, int] | None:
         """Take the next run that may start, with its key; None where none may."""
-        if not self.has_ready:
+        if not self._ready or self._free <= 0:
             return None
         key = self._ready.popleft()
         line = self._lines[key]
         self._free -= 1
         self._running += 1
         line.is_held = True
-        return key, line.numbers.popleft()
+        return key, line.numbers.pop(0)
 
     def finish(self, key: str) -> None:
         """The key's run has ended: the next one of the key may come."""

@@ -43,6 +43,8 @@ def decode(raw: object, wanted: Any) -> Any:  # noqa: ANN401 - any type can be d
 
 # Instances pass as they are: msgspec would refuse those of classes that it does not know.
 def _is_instance(raw: object, wanted: Any) -> bool:  # noqa: ANN401 - any type can be declared
+    if type(raw) is wanted:
+        return True
     return isinstance(wanted, type) and not is_typeddict(wanted) and isinstance(raw, wanted)
 
 

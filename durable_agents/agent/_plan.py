@@ -76,13 +76,17 @@ class AgentPlan:
             ),
         )
 
-    def actions_for(self, event: Event) -> tuple[Action, ...]:
+    def actions_for(self, event: Event, type_name: str | None = None) -> tuple[Action, ...]:
         """Actions that the event fires, in plan order; each once. None for an output event.
+
+        Args:
+            event: What may fire them.
+            type_name: Its type name, where the caller has it.
 
         Raises:
             Exception: What a condition raises; an event that cannot be judged fails its run.
         """
-        type_name = type_name_of(event)
+        type_name = type_name or type_name_of(event)
         fired = self._routes.get(type_name, ())
         if type_name not in self._conditional:
             return fired

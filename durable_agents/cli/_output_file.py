@@ -156,7 +156,7 @@ class OutputFile:
         """Where the store holds a line; None where it does not hold its run."""
         try:
             read = msgspec.json.decode(line, type=_Line)
-        except (msgspec.MsgspecError, UnicodeDecodeError):
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             problem = f"holds a line that is no output of ours: {line[:80]!r}"
             self._refuse(problem)
         run = await self._reader.find(read.run)

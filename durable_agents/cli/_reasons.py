@@ -2,14 +2,15 @@
 
 from durable_agents.cli._values import error_text
 from durable_agents.journal import RunState
-from durable_agents.store import SqliteReader
+from durable_agents.store import SqliteReader, state_of
 
 __all__ = ["reason_in", "reason_of"]
 
 
 async def reason_of(reader: SqliteReader, number: int) -> str:
     """Why a run failed, is parked or was cancelled; nothing where it did none of these."""
-    return reason_in(RunState.of(await reader.journal(number)))
+    _, state = await state_of(reader, number)
+    return reason_in(state)
 
 
 def reason_in(state: RunState) -> str:

@@ -53,7 +53,7 @@ def add_resolve(commands: Any) -> None:  # noqa: ANN401 - argparse keeps the typ
 def _json(text: str) -> object:
     try:
         value: object = msgspec.json.decode(text)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
         msg = f"{text!r} is no JSON: {error}"
         raise argparse.ArgumentTypeError(msg) from error
     return value

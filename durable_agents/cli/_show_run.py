@@ -12,7 +12,7 @@ from durable_agents.cli._options import add_run_id, add_store
 from durable_agents.cli._show import Row, printable, say, table
 from durable_agents.cli._timeline import RunView, Step, view_of
 from durable_agents.cli._values import shortened
-from durable_agents.store import SqliteReader
+from durable_agents.store import SqliteReader, state_of
 
 __all__ = ["add_show"]
 
@@ -64,6 +64,7 @@ async def _view(store: Path, run_id: str) -> RunView:
         if row is None:
             msg = f"there is no run {run_id!r} in {store}: `durable-agents runs` lists them"
             raise UsageError(msg)
+        await state_of(reader, row.number)  # says so where its journal is not whole
         return view_of(
             row, await reader.journal(row.number), await reader.outputs_of(row.number)
         )

@@ -187,7 +187,7 @@ class EventRecord(msgspec.Struct, frozen=True, kw_only=True):
         """
         try:
             wire = msgspec.json.decode(text, type=_RecordJson)
-        except msgspec.MsgspecError as error:
+        except (msgspec.MsgspecError, RecursionError) as error:
             msg = f"this is not an event record: {error}"
             raise ValueError(msg) from error
         event = DynamicEvent(type=wire.type, attributes=wire.attributes)

@@ -35,6 +35,7 @@ from durable_agents.serialization import Payload
 
 __all__ = [
     "CANCELLATION",
+    "EMPTY_LOG",
     "Abandoned",
     "CallKey",
     "CallLog",
@@ -272,6 +273,10 @@ class CallLog:
 
     def _from(self, key: CallKey) -> Iterator[CallRecord]:
         return (r for r in self._records.values() if is_cleared_by(r.key, key))
+
+
+EMPTY_LOG = CallLog()
+"""The cursor of every first start: nothing is on record, and nothing can be cleared."""
 
 
 def must_park(policy: DivergencePolicy, lost: Iterable[CallRecord]) -> bool:

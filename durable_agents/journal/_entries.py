@@ -318,7 +318,7 @@ def encode_row(run: int, entries: list[Entry]) -> bytes:
 
     Args:
         run: Number of the run in its store; a row moved to another run fails its checksum.
-        entries: What happened, in order; at least one.
+        entries: What happened, in order.
     """
     content = _encode(entries)
     return crc32(content, run & 0xFFFFFFFF).to_bytes(_CHECKSUM_BYTES, "little") + content
@@ -362,6 +362,9 @@ def encode_blob(run: int, name: bytes, payload: Payload) -> bytes:
 
 def decode_blob(run: int, name: bytes, body: bytes, store: str) -> Payload:
     """A blob, or StoreDamagedError."""
+    if type(name) is not bytes:
+        problem = f"a blob of run number {run} has no name: restore the store from a backup"
+        raise StoreDamagedError(store, problem)
     what = f"blob {name.hex()} of run number {run}"
     return _unseal(_blob_seed(run, name), body, _decode_payload, store, what)
 
@@ -371,6 +374,9 @@ def _blob_seed(run: int, name: bytes) -> int:
 
 
 def _unseal(run: int, sealed: bytes, decode: Callable[[bytes], T], store: str, what: str) -> T:
+    if type(sealed) is not bytes:  # a damaged page gives values of any type
+        problem = f"{what} is {type(sealed).__name__}: restore the store from a backup"
+        raise StoreDamagedError(store, problem)
     content = sealed[_CHECKSUM_BYTES:]
     checksum = crc32(content, run & 0xFFFFFFFF).to_bytes(_CHECKSUM_BYTES, "little")
     if checksum != sealed[:_CHECKSUM_BYTES]:
@@ -378,6 +384,6 @@ def _unseal(run: int, sealed: bytes, decode: Callable[[bytes], T], store: str, w
         raise StoreDamagedError(store, problem)
     try:
         return decode(content)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         problem = f"{what} is of a form that this version does not know ({error})"
         raise StoreDamagedError(store, problem) from error

@@ -80,7 +80,7 @@ class CallableSpec:
         "fn",
         "function_id",
         "is_async",
-        "is_plain",
+        "is_direct",
         "options",
         "reconciler_takes_arguments",
     )
@@ -99,8 +99,10 @@ class CallableSpec:
         self._names = _positional_names(self._signature)
         self._prefixes: dict[int, blake2b] = {}
         # Nothing to wait for, to look up or to write before the effect: the straight road.
-        self.is_plain: bool = not options.is_guarded and (
-            options.retry is None and options.timeout is None and options.limit is None
+        self.is_direct: bool = (
+            self.is_async
+            and not options.is_guarded
+            and (options.retry is None and options.timeout is None and options.limit is None)
         )
         reconciler = options.reconciler
         self.reconciler_takes_arguments: bool = reconciler is not None and check_reconciler(
@@ -277,10 +279,11 @@ _FIXED = SCALARS - {int, str, bytes}
 
 
 def _preview(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str:
-    parts = [_short(a) for a in args]
+    text = ", ".join(map(_short, args))
     if kwargs:
-        parts += [f"{name}={_short(value)}" for name, value in kwargs.items()]
-    text = ", ".join(parts)[:_PREVIEW_LENGTH]
+        named = [f"{name}={_short(value)}" for name, value in kwargs.items()]
+        text = ", ".join([text, *named] if args else named)
+    text = text[:_PREVIEW_LENGTH]
     # A lone surrogate could not be recorded, and a preview must not fail a call.
     return text if text.isascii() else text.encode(errors="backslashreplace").decode()
 

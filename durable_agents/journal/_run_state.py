@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 
 from durable_agents.journal._call_log import (
+    EMPTY_LOG,
     CallKey,
     CallLog,
     CallRecord,
@@ -98,6 +99,8 @@ class ActionState:
 
     def call_log(self) -> CallLog:
         """A fresh cursor over the records, for one start of the action."""
+        if not self.records and self.cancelled_at is None:
+            return EMPTY_LOG
         return CallLog(self.records.values(), self.overtakings, self.cancelled_at)
 
     def record(
@@ -135,12 +138,18 @@ class RunState:
     actions: dict[tuple[int, str], ActionState] = field(default_factory=dict)
     """Action runs by event number and action name."""
     sensory: list[MemoryUpdate] = field(default_factory=list)
+    output_count: int = 0
+    """Outputs of completed actions."""
     starts_without_progress: int = 0
     """Times that a worker took the run over since its last other entry."""
 
     @classmethod
     def of(cls, rows: Iterable[tuple[int, Sequence[Entry]]]) -> "RunState":
-        """Fold rows, each its number in the store and its entries, in order."""
+        """Fold rows, each its number in the store and its entries, in order.
+
+        Raises:
+            LookupError: They speak of an action that they do not begin: one is missing.
+        """
         state = cls()
         for seq, entries in rows:
             for entry in entries:
@@ -185,6 +194,7 @@ class RunState:
         action.records.clear()
         self.events += [EventState(e, entry.event, entry.name, entry.at) for e in entry.events]
         self.sensory += entry.sensory
+        self.output_count += entry.outputs
 
     def _apply_to_run(
         self, entry: RunCompleted | RunFailed | RunParked | RunCancelled | RunRetried
@@ -236,7 +246,11 @@ class RunState:
 
     def _numbered(self, number: int) -> ActionState:
         # From the end: what is written about is nearly always the action that began last.
-        return next(a for a in reversed(self.actions.values()) if a.number == number)
+        for action in reversed(self.actions.values()):
+            if action.number == number:
+                return action
+        msg = "it speaks of an action that it does not know"
+        raise LookupError(msg)
 
 
 def _apply_to_call(

@@ -138,7 +138,7 @@ class Codec(Sealing):
         Args:
             blobs: The run's. To read only: `Blobs(await store.blobs(number))`.
         """
-        bound = copy(self)
+        bound = self.__copy__()
         bound._blobs = blobs  # noqa: SLF001 - our own copy
         bound._cut_above = min(self._share_above, self._max_bytes)  # noqa: SLF001
         bound._bare_bytes = min(self._bare_bytes, bound._cut_above)  # noqa: SLF001

@@ -16,8 +16,10 @@ from durable_agents.store._port import (
 )
 from durable_agents.store._sqlite import SqliteStore
 from durable_agents.store._sqlite_reader import SqliteReader
+from durable_agents.store._states import GONE, acceptance_in, state_in, state_of
 
 __all__ = [
+    "GONE",
     "AcceptedRun",
     "Beat",
     "Claimant",
@@ -38,6 +40,9 @@ __all__ = [
     "StoreFacts",
     "StoreFile",
     "Write",
+    "acceptance_in",
     "every_run",
     "examine",
+    "state_in",
+    "state_of",
 ]

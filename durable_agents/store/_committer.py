@@ -11,7 +11,7 @@ from durable_agents.journal import BATCH_BITS
 from durable_agents.store._group_commit import BadWriteError
 from durable_agents.store._membership import Membership, SharedQueue
 from durable_agents.store._shared_transaction import SharedTransaction
-from durable_agents.store._sqlite_file import as_store_error
+from durable_agents.store._sqlite_file import CHECKPOINT_BYTES, as_store_error, is_locked_out
 from durable_agents.store._thread import Connection, connected
 from durable_agents.store._transaction import Known, Transaction
 from durable_agents.store._write_queue import Acceptance, QueuedWrite
@@ -29,9 +29,6 @@ _DATA_ERRORS = (
     UnicodeError,
 )
 """What the driver raises where a value cannot be written, rather than the disk."""
-
-_CHECKPOINT_BYTES = 4 * 2**20
-"""Entries written between two checkpoints; the WAL stays at a small multiple of it."""
 
 
 class Committer:
@@ -105,8 +102,8 @@ class Committer:
             queued.result = found
         self.holds_memory = self.holds_memory or transaction.changes_memory
         self._bytes_since_checkpoint += transaction.size
-        if self._bytes_since_checkpoint > _CHECKPOINT_BYTES:
-            await self._checkpoint()
+        if self._bytes_since_checkpoint > CHECKPOINT_BYTES:
+            await self.checkpoint()
         if self._shared is None or not isinstance(transaction, SharedTransaction):
             return None
         self._shared[0].learn(transaction.found)
@@ -149,7 +146,8 @@ class Committer:
         except _DATA_ERRORS:
             raise
         except sqlite3.Error as error:
-            known = await self._recall(transaction)
+            # Opening the file anew might wait once more for who has it locked.
+            known = None if is_locked_out(error) else await self._recall(transaction)
             if known is None:
                 raise as_store_error(error, self._path) from error
             return known
@@ -166,11 +164,12 @@ class Committer:
         except (sqlite3.Error, StoreError):
             return None
 
-    async def _checkpoint(self) -> None:
+    async def checkpoint(self) -> None:
+        """Fold the WAL into the file, as far as nobody reads there."""
         self._bytes_since_checkpoint = 0
         # Not an error if it fails: what is committed is safe in the WAL, the next one gets it.
-        with suppress(sqlite3.Error):
-            await self.execute(lambda c: c.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone())
+        with suppress(StoreError):
+            await self.ask(lambda c: c.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone())
 
     async def close(self, *, mark: bool) -> None:
         """Close the connection; `mark` says in the file that this was no crash."""

@@ -43,6 +43,9 @@ T = TypeVar("T")
 P = ParamSpec("P")
 
 _PAGE = 1000
+# https://www.sqlite.org/fileformat.html#file_format_version_numbers
+_HEADER_BYTES, _WRITE_VERSION = 100, 18
+_WRITE_VERSIONS = {1, 2}
 _RESTORE = "restore the store from a backup; the other runs can still be read"
 _READING = Codec(pickle="refuse")
 _OWN_LAYERS = {"zlib", "shared"}
@@ -123,6 +126,7 @@ class _Examiner:
         self._ids = RunIds("")
 
     def examine(self) -> Examination:
+        self._header()
         self._pages()
         if (meta := self._try("", self._meta)) is not None:
             self._ids = RunIds(meta["token"])
@@ -139,6 +143,13 @@ class _Examiner:
             **self._counts,
         )
 
+    def _header(self) -> None:
+        """What SQLite itself passes over where a file is opened for reading only."""
+        with self._path.open("rb") as file:
+            header = file.read(_HEADER_BYTES)
+        if (version := header[_WRITE_VERSION]) not in _WRITE_VERSIONS:
+            self._report("", f"its header says version {version}, which SQLite does not write")
+
     def _pages(self) -> None:
         found = self._try("", self._select, "PRAGMA integrity_check(20)")
         for (line,) in found or ():
@@ -152,7 +163,7 @@ class _Examiner:
         after = 0
         while rows := self._try("", self._select, self._sql["runs"], after, _PAGE):
             for row in rows:
-                found = self._try("", as_runs, [row], self._ids)
+                found = self._try("", as_runs, [row], self._ids, str(self._path))
                 yield from found or ()
             if rows[-1][0] <= after:
                 self._report("", "the numbers of its runs are out of order")
@@ -261,8 +272,8 @@ def _contradictions(row: RunRow, rows: Sequence[tuple[int, Sequence[Entry]]]) ->
     """In what a journal contradicts itself or the row of its run."""
     try:
         state = RunState.of(rows)
-    except (StopIteration, RuntimeError, KeyError):
-        yield "its journal speaks of an action that it does not know: a row is gone"
+    except LookupError as error:
+        yield f"its journal is not whole, {error}: a row is gone"
         return
     accepted = state.accepted
     listed = (row.run_id, row.agent, row.key)

@@ -113,7 +113,7 @@ class Write(msgspec.Struct, kw_only=True):
 
     Args:
         number: Number of the run.
-        entries: What happened, in order; at least one.
+        entries: What happened, in order; none: only to see whether the store takes writes.
         status: The run's new status; None leaves it.
         outputs: Outputs sent, in order.
         memory: Agent, key and what became of paths of short-term memory; None: it is gone.

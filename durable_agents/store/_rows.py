@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from typing import Any, TypeAlias
 
+from durable_agents.errors import StoreDamagedError
 from durable_agents.journal import RunStatus, decode_output
 from durable_agents.store._port import OutputRow, RunRow
 from durable_agents.store._run_ids import RunIds
@@ -11,14 +12,29 @@ __all__ = ["Row", "as_outputs", "as_runs"]
 
 Row: TypeAlias = tuple[Any, ...]
 
+_STATUSES = frozenset(RunStatus)
+_RESTORE = "restore the store from a backup"
 
-def as_runs(rows: Iterable[Row], ids: RunIds) -> list[RunRow]:
-    """Runs of rows with the columns run, id, agent, key, status, turn."""
-    return [
-        RunRow(number, run_id, agent, run_id if key is None else key, RunStatus(status), turn)
-        for number, caller_id, agent, key, status, turn in rows
-        for run_id in [ids.of(number) if caller_id is None else caller_id]
-    ]
+
+def as_runs(rows: Iterable[Row], ids: RunIds, store: str) -> list[RunRow]:
+    """Runs of rows with the columns run, id, agent, key, status, turn.
+
+    Raises:
+        StoreDamagedError: A row is none that a worker writes.
+    """
+    return [_as_run(row, ids, store) for row in rows]
+
+
+def _as_run(row: Row, ids: RunIds, store: str) -> RunRow:
+    number, caller_id, agent, key, status, turn = row
+    run_id = ids.of(number) if caller_id is None else caller_id
+    key = run_id if key is None else key
+    if status not in _STATUSES or not (type(run_id) is type(agent) is type(key) is str):
+        problem = (
+            f"run number {number} is listed as no worker does (status {status}): {_RESTORE}"
+        )
+        raise StoreDamagedError(store, problem)
+    return RunRow(number, run_id, agent, key, RunStatus(status), turn)
 
 
 def as_outputs(rows: Iterable[Row], ids: RunIds, store: str) -> list[OutputRow]:

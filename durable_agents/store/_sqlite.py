@@ -320,7 +320,11 @@ class SqliteStore:
 
     async def prune(self, retention: Retention) -> int:
         """Forget some runs that have ended; see `Store.prune`."""
-        return await self._change(lambda c: prune_some(c, self._sql, retention))
+        count = await self._change(lambda c: prune_some(c, self._sql, retention))
+        if count and self._committer is not None:
+            # It writes as much as thousands of commits, and none of those may follow.
+            await self._committer.checkpoint()
+        return count
 
     async def _change(self, function: Callable[[sqlite3.Connection], T]) -> T:
         """Change the file between two commits."""
@@ -348,7 +352,8 @@ class SqliteStore:
         return list(rows)
 
     async def _runs(self, name: str, parameters: Row) -> list[RunRow]:
-        return as_runs(await self._select(name, parameters), self._opened.ids)
+        rows = await self._select(name, parameters)
+        return as_runs(rows, self._opened.ids, str(self.path))
 
     def _as_outputs(self, rows: list[Row]) -> list[OutputRow]:
         return as_outputs(rows, self._opened.ids, str(self.path))

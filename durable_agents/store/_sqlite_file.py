@@ -18,6 +18,7 @@ from durable_agents.store._atomic import atomic
 from durable_agents.store.sql import load_migrations
 
 __all__ = [
+    "CHECKPOINT_BYTES",
     "INDEX_OF_SHARED",
     "as_store_error",
     "connect",
@@ -25,6 +26,7 @@ __all__ = [
     "connect_reader",
     "connect_shared",
     "is_free_of_wal_reset_bug",
+    "is_locked_out",
     "is_private",
     "make_file",
     "migrate",
@@ -50,7 +52,13 @@ _UNAVAILABLE = {
     sqlite3.SQLITE_PERM: "it may not be opened",
 }
 _PATIENCE = 60.0
-"""Seconds that a connection waits for others that have the file locked."""
+"""Seconds that a connection waits for others that have the file locked: a call whose outcome
+cannot be recorded is in doubt, and made again, so that waiting is the lesser evil for long."""
+CHECKPOINT_BYTES = 4 * 2**20
+"""Bytes written to the WAL between two checkpoints; it stays at a small multiple of it."""
+_WAL_BYTES = 2 * CHECKPOINT_BYTES
+"""What the WAL is cut down to where it grew beyond: while another program reads the file, no
+checkpoint can fold in what was written since that began."""
 _PRIMARY = 0xFF
 """SQLite's extended error codes hold the primary one in the lowest byte."""
 
@@ -63,7 +71,7 @@ def connect(path: Path, synchronous: str) -> sqlite3.Connection:
         StoreUnavailableError: It cannot be read or written.
         StoreVersionError: It is newer than this code.
     """
-    return _connect(path, 10.0, _pragmas("wal", synchronous))
+    return _connect(path, _PATIENCE, _pragmas("wal", synchronous))
 
 
 def connect_shared(path: Path, synchronous: str, journal_mode: str) -> sqlite3.Connection:
@@ -85,6 +93,7 @@ def _pragmas(journal_mode: str, synchronous: str) -> tuple[str, ...]:
         f"PRAGMA synchronous = {synchronous}",
         # The automatic checkpoint would run inside somebody's commit.
         "PRAGMA wal_autocheckpoint = 0",
+        f"PRAGMA journal_size_limit = {_WAL_BYTES}",
     )
 
 
@@ -306,6 +315,12 @@ def as_store_error(error: sqlite3.Error, path: Path) -> StoreError:
     if code in _UNAVAILABLE:
         return StoreUnavailableError(name, f"{_UNAVAILABLE[code]} ({error})")
     return StoreError(name, str(error))
+
+
+def is_locked_out(error: sqlite3.Error) -> bool:
+    """Whether another program had the file locked, so that nothing was written to it."""
+    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & _PRIMARY
+    return code == sqlite3.SQLITE_BUSY
 
 
 def read_meta(

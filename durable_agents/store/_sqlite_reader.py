@@ -202,7 +202,7 @@ class SqliteReader:
         return await asyncio.get_running_loop().run_in_executor(self._thread, function)
 
     def _as_runs(self, rows: Sequence[Row]) -> list[RunRow]:
-        return as_runs(rows, self._ids)
+        return as_runs(rows, self._ids, str(self.path))
 
     def _as_outputs(self, rows: Sequence[Row]) -> list[OutputRow]:
         return as_outputs(rows, self._ids, str(self.path))

@@ -2,7 +2,7 @@
 
 import asyncio
 import platform
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from typing import Any, NoReturn, Protocol
 
@@ -145,7 +145,10 @@ class ActionRun:
     @property
     def has_written_memory(self) -> bool:
         """Whether there is anything of memory to commit."""
-        return any(m is not None and m.changes for m in (self._short_term, self._sensory))
+        short_term, sensory = self._short_term, self._sensory
+        return (short_term is not None and bool(short_term.changes)) or (
+            sensory is not None and bool(sensory.changes)
+        )
 
     @property
     def delivery(self) -> Delivery:
@@ -188,7 +191,10 @@ class ActionRun:
         if self._is_cancelled:
             self.delivery.cancel_when_due(self._cancel_task)
         try:
-            returned = await self._call_action(context)
+            if self.action.is_async:
+                returned = await self.action.fn(self.trigger.event, context)
+            else:
+                returned = await self._call_in_thread(context)
             self._task = None
             for event in each_returned(returned):
                 self.send(event)
@@ -199,7 +205,8 @@ class ActionRun:
             raise
         finally:
             try:
-                await self._end_children()
+                if self.tasks.children:
+                    await self._end_children(self.tasks.children)
             finally:
                 self._has_ended = True
                 if self._delivery is not None:
@@ -211,12 +218,9 @@ class ActionRun:
         self._report_never_asked()
         return self.effects
 
-    async def _call_action(self, context: RunnerContext) -> Any:
-        action = self.action
-        if action.is_async:
-            return await action.fn(self.trigger.event, context)
-        call = partial(action.fn, self.trigger.event, context)
-        return await run_in_thread(call, self.root, f"durable-agents-action-{action.name}")
+    async def _call_in_thread(self, context: RunnerContext) -> Any:
+        call = partial(self.action.fn, self.trigger.event, context)
+        return await run_in_thread(call, self.root, f"durable-agents-action-{self.action.name}")
 
     def call_from_thread(
         self,
@@ -240,8 +244,7 @@ class ActionRun:
             return  # what it did is being committed
         if self._aborted is None:
             self._aborted = reason
-        for task in self.tasks.tasks:
-            task.cancel()
+        self.tasks.cancel()
 
     async def cancel(self, reason: str) -> None:
         """Tell the action to stop, once that is on record and due among its outcomes.
@@ -270,10 +273,7 @@ class ActionRun:
     def park(self, reason: str) -> NoReturn:
         """Stop the run until a person decides."""
         self.parked = self._aborted = reason
-        current = asyncio.current_task()
-        for task in self.tasks.tasks:
-            if task is not current:
-                task.cancel()
+        self.tasks.cancel(besides=asyncio.current_task())
         raise RunAborted(reason)
 
     def taint(self, error: BaseException) -> None:
@@ -368,10 +368,9 @@ class ActionRun:
         is_known = branch is not None
         raise stray(verb, self.action.name, has_ended=self._has_ended, is_known=is_known)
 
-    async def _end_children(self) -> None:
+    async def _end_children(self, children: Collection[asyncio.Task[Any]]) -> None:
         """Cancel what the action left behind; their calls are abandoned."""
-        current = asyncio.current_task()
-        left = {t for t in self.tasks.tasks if t is not current and not t.done()}
+        left = {task for task in children if not task.done()}
         if not left:
             return
         if self._aborted is None:

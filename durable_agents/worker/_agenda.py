@@ -1,6 +1,5 @@
 """What a run has to do: each action of each event that has not completed, in order."""
 
-from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -35,24 +34,25 @@ class Agenda:
         plan: The agent's plan.
     """
 
-    __slots__ = ("_events", "_left", "_plan", "_states", "_stored")
+    __slots__ = ("_due", "_events", "_next", "_plan", "_states", "_stored")
 
     def __init__(self, stored: StoredRun, plan: AgentPlan) -> None:
         self._stored = stored
         self._plan = plan
         self._events: list[EventRecord] = []
-        self._left = deque[tuple[int, Action]]()
+        self._due: list[tuple[int, Action]] = []
+        self._next = 0
         self._states: dict[tuple[int, str], ActionState] = {}
 
     def __bool__(self) -> bool:
-        return bool(self._left)
+        return self._next < len(self._due)
 
     @property
     def begins_with_clean_up(self) -> bool:
         """Whether the next action was told to stop in an earlier life, and did not get far."""
-        if not self._left:
+        if not self:
             return False
-        number, action = self._left[0]
+        number, action = self._due[self._next]
         state = self._states.get((number, action.name))
         return state is not None and state.cancelled_at is not None
 
@@ -68,9 +68,10 @@ class Agenda:
             Exception: What a condition raised.
         """
         stored = self._stored
-        self._events.clear()
-        self._left.clear()
         if state is not None:
+            self._events.clear()
+            self._due.clear()
+            self._next = 0
             self._states = state.actions
         value = codec.decode(stored.input)
         event: Event = value if stored.is_event else InputEvent(input=value)
@@ -84,7 +85,7 @@ class Agenda:
 
     def following(self) -> tuple[EventRecord, ActionState, Action]:
         """The next action, what fires it, and what its earlier starts left."""
-        number, action = self._left[0]
+        number, action = self._due[self._next]
         state = self._states.get((number, action.name))
         if state is None:
             state = ActionState(self._next_number(), number, action.name)
@@ -97,7 +98,8 @@ class Agenda:
         Raises:
             Exception: What a condition raised.
         """
-        number, action = self._left.popleft()
+        number, action = self._due[self._next]
+        self._next += 1
         self._states[number, action.name].is_completed = True
         for one in sent:
             # The next action sees what it would see after a crash: a decoded copy.
@@ -108,10 +110,11 @@ class Agenda:
         self, event_id: str, event: Event, at: float, upstream: tuple[int, str] | None
     ) -> None:
         number = len(self._events)
+        type_name = type_name_of(event)
         self._events.append(
             EventRecord(
                 id=event_id,
-                type=type_name_of(event),
+                type=type_name,
                 key=self._stored.key,
                 event=event,
                 upstream_event_id=None if upstream is None else self._events[upstream[0]].id,
@@ -119,10 +122,11 @@ class Agenda:
                 created_at=at,
             )
         )
-        for action in self._plan.actions_for(event):
+        for action in self._plan.actions_for(event, type_name):
             state = self._states.get((number, action.name))
             if state is None or not state.is_completed:
-                self._left.append((number, action))
+                self._due.append((number, action))
 
     def _next_number(self) -> int:
-        return 1 + max((s.number for s in self._states.values()), default=-1)
+        states = self._states
+        return 1 + max(s.number for s in states.values()) if states else 0

@@ -22,9 +22,8 @@ from durable_agents.errors import (
     ReconcilerUnavailable,
     RetriesExhaustedError,
     RunAborted,
-    StoreError,
 )
-from durable_agents.journal import CallBegun, CallRetried, Entry, is_async
+from durable_agents.journal import CallBegun, CallRetried, is_async
 from durable_agents.retry import RetryPolicy
 from durable_agents.worker._call import CallInProgress, Failed, Outcome, Scope
 from durable_agents.worker._current import CURRENT_CALL
@@ -32,7 +31,7 @@ from durable_agents.worker._lease import Lease
 from durable_agents.worker._places import Places
 from durable_agents.worker._services import Services
 
-__all__ = ["INTERRUPTS", "NOT_EXECUTED", "Attempts", "name_call"]
+__all__ = ["INTERRUPTS", "NOT_EXECUTED", "Attempts"]
 
 _LOST = "the run ended here, or another worker took it over, before the call began"
 _ONCE = RetryPolicy()
@@ -64,18 +63,6 @@ class Attempts:
     def __init__(self, scope: Scope, services: Services) -> None:
         self._scope = scope
         self._services = services
-
-    async def run_once(self, call: CallInProgress) -> Outcome:
-        """Call an `async def` on the loop, in the task that makes the durable call."""
-        calls = self._services.calls
-        if not calls.try_take():
-            await calls.take()
-        try:
-            if self._services.lease is not None:
-                await self._make_sure(self._services.lease)
-            return await self._outcome(call, None)
-        finally:
-            calls.give_back()
 
     async def run(self, call: CallInProgress, made: int) -> Outcome:
         """Try until an attempt succeeds or the policy gives up.
@@ -200,19 +187,25 @@ class Attempts:
     ) -> Outcome:
         seconds = call.options.timeout
         if seconds is None:
-            return await self._outcome(call, future)
+            return await self.outcome(call, future)
         bound = asyncio.timeout(seconds)
         try:
             async with bound:
-                return await self._outcome(call, future)
+                return await self.outcome(call, future)
         except TimeoutError:
             if not bound.expired():
                 raise
         return Failed(CallTimeoutError(call.function_id, seconds))
 
-    async def _outcome(
+    async def outcome(
         self, call: CallInProgress, future: "asyncio.Future[Any] | None"
     ) -> Outcome:
+        """Run the function once, in a place that was taken for it.
+
+        Args:
+            call: The call.
+            future: What its thread comes to; None: an `async def`, run here on the loop.
+        """
         identity = call.identity
         # The task knows for itself; the context is for what the function starts.
         steps = self._services.lineage.current
@@ -287,7 +280,7 @@ class Attempts:
             call.attempt,
             self._services.clock.now(),
         )
-        await self._recorded(call, begun)
+        await self._scope.record(begun)
 
     async def _record_retry(self, call: CallInProgress, error: BaseException) -> None:
         branch, position = call.key
@@ -301,27 +294,12 @@ class Attempts:
             self._services.codec.encode_failure(error, call),
             self._services.clock.now(),
         )
-        await self._recorded(call, retried)
-
-    async def _recorded(self, call: CallInProgress, entry: Entry) -> None:
-        try:
-            await self._scope.record(entry)
-        except StoreError as error:
-            name_call(call, error)
-            raise
+        await self._scope.record(retried)
 
     def _chance(self, call: CallInProgress) -> float:
         """A number for the jitter that takes nothing from the author's own seeded source."""
         seed = f"{call.branch.seed}{call.place}#{call.attempt}"
         return random.Random(seed).random()  # noqa: S311 - not a secret
-
-
-def name_call(call: CallInProgress, error: StoreError) -> None:
-    """Say in a store's error which call it was that could not be recorded."""
-    error.add_note(
-        f"{call()} could not be recorded; the run goes on from its last record when the store "
-        "is back"
-    )
 
 
 def _leave(calls: Places, limit: Places) -> None:

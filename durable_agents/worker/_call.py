@@ -96,7 +96,7 @@ class Scope(Protocol):
 class CallInProgress:
     """One durable call, from its identity to its outcome."""
 
-    __slots__ = ("attempt", "branch", "identity", "key", "scope")
+    __slots__ = ("attempt", "branch", "identity", "key", "scope", "settled_at")
 
     def __init__(
         self, scope: Scope, branch: Branch, key: CallKey, identity: CallIdentity
@@ -106,6 +106,8 @@ class CallInProgress:
         self.key = key
         self.identity = identity
         self.attempt = 1
+        self.settled_at = 0.0
+        """When its outcome was enqueued."""
 
     @property
     def function_id(self) -> str:

@@ -24,7 +24,7 @@ from durable_agents import errors
 from durable_agents.errors import DurableAgentsError, StoreUnavailableError
 from durable_agents.worker._commands import Command
 
-__all__ = ["ControlServer", "ask_owner"]
+__all__ = ["ControlServer", "ask_owner", "reply_to"]
 
 logger = logging.getLogger("durable_agents")
 
@@ -36,6 +36,9 @@ _LONGEST_ADDRESS = 100
 _IDLE_SECONDS = 10.0
 _ANSWER_SECONDS = 60.0
 
+
+_NOT_UNDERSTOOD = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+"""What bytes of anybody's making raise when they are decoded."""
 
 Execute: TypeAlias = Callable[[Command], Awaitable[int | None]]
 
@@ -110,7 +113,7 @@ class ControlServer:
         self._serving.add(task)
         try:
             while (line := await _line_from(reader)) is not None:
-                reply = await self._answer(line)
+                reply = await self.answer(line)
                 writer.write(msgspec.json.encode(reply) + b"\n")
                 await writer.drain()
         except (OSError, TimeoutError):
@@ -119,13 +122,14 @@ class ControlServer:
             self._serving.discard(task)
             writer.close()
 
-    async def _answer(self, line: bytes) -> _Reply:
+    async def answer(self, line: bytes) -> _Reply:
+        """The reply to one line, whatever is in it."""
         try:
             request = msgspec.json.decode(line, type=_Request)
             if request.version != VERSION:
                 return _failure(f"this worker speaks version {VERSION} of the control protocol")
             command: Command = msgspec.json.decode(request.command, type=Command)
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        except _NOT_UNDERSTOOD as error:
             return _failure(f"the request cannot be understood: {error}")
         try:
             return _Reply(VERSION, result=await self._execute(command))
@@ -168,23 +172,32 @@ async def ask_owner(path: Path, command: Command) -> int | None:
         raise StoreUnavailableError(str(path), _NO_ANSWER) from error
     finally:
         writer.close()
-    return _result_of(answer, path)
+    return reply_to(answer, path)
 
 
 _NO_ANSWER = "its worker did not answer: look whether it was done before you try again"
 
 
-def _result_of(answer: bytes, path: Path) -> int | None:
+def reply_to(answer: bytes, path: Path) -> int | None:
+    """What an owner's answer says; raises as `ask_owner` does."""
     try:
         reply = msgspec.json.decode(answer, type=_Reply)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except _NOT_UNDERSTOOD as error:
         raise StoreUnavailableError(str(path), _NO_ANSWER) from error
     if not reply.error:
         return reply.result
+    raise _error_of(reply)
+
+
+def _error_of(reply: _Reply) -> DurableAgentsError:
+    """The error that a reply carries; the base of all where it is none that this code makes."""
     kind: object = getattr(errors, reply.error, None)
     if isinstance(kind, type) and issubclass(kind, DurableAgentsError):
-        raise kind(*reply.arguments)
-    raise DurableAgentsError(*reply.arguments)
+        try:
+            return kind(*reply.arguments)
+        except TypeError:
+            pass  # another version's, made of other arguments
+    return DurableAgentsError(*reply.arguments)
 
 
 def _failure(problem: str) -> _Reply:

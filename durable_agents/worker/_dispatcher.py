@@ -172,12 +172,11 @@ class Dispatcher:
             if not waiter.done():
                 waiter.set_exception(RunError("(all)", reason))
 
-    def spawn(self, coroutine: Coroutine[Any, Any, Any], **options: Any) -> asyncio.Task[Any]:
+    def spawn(self, coroutine: Coroutine[Any, Any, Any], name: str) -> asyncio.Task[Any]:
         """Start a task of the worker; kept until it has ended."""
         # Each task has a context of its own, as it was when the worker was entered.
-        options["context"] = self._context.copy()
-        lineage = self._services.lineage
-        task = lineage.outside(lambda: self._loop.create_task(coroutine, **options))
+        context = self._context.copy()
+        task = self._services.lineage.task(coroutine, name=name, context=context)
         self.tasks.add(task)
         task.add_done_callback(self._task_ended)
         return task
@@ -281,6 +280,7 @@ class Dispatcher:
         self.dispatch()
 
     async def _take_up_again(self, run: ActiveRun) -> None:
+        self._take_over.cut_off.add(run.number)
         await self._services.clock.sleep(self._services.settings.store_retry_seconds)
         await self._take_over.load(run.key, run.number)
 

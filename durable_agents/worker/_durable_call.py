@@ -32,16 +32,18 @@ from durable_agents.journal import (
     CallsCleared,
     CallSettled,
     CallStatus,
+    Decision,
     Diverged,
     DurableOptions,
     Replay,
     Resolution,
     Resume,
+    Start,
     identify,
     resolution,
 )
 from durable_agents.serialization import SCALARS, Payload
-from durable_agents.worker._attempts import NOT_EXECUTED, Attempts, name_call
+from durable_agents.worker._attempts import NOT_EXECUTED, Attempts
 from durable_agents.worker._call import CallInProgress, Failed, Outcome, Scope
 from durable_agents.worker._lineage import Branch
 from durable_agents.worker._services import Services
@@ -96,28 +98,33 @@ class DurableCalls:
             call.key, spec.function_id, identity.digest, identity.preview
         )
         if type(decision) is Abandoned:
-            if decision.record.has_turn:
-                # Its turn, not its outcome: the cancellation finds it where it did live.
-                await self._scope.delivery.hand_over(call.key)
-            await _never()
+            await self._stay_abandoned(call, decision.record)
         try:
-            if type(decision) is Replay:
+            if type(decision) is Start and spec.is_direct and self._services.take_place():
+                # Nothing to look up, to wait for or to write first: no coroutine in between.
+                try:
+                    outcome = await self._attempts.outcome(call, None)
+                finally:
+                    self._services.calls.give_back()
+            elif type(decision) is Replay:
                 return await self._replay(call, decision.record)
-            if type(decision) is Diverged:
-                self._clear(call, decision)
-            if self._services.at_end_of_record is not None:
-                await self._services.at_end_of_record(call)
-            if type(decision) is Resume:
-                outcome = await self._resume(call, decision.record)
-            elif spec.is_plain and spec.is_async:
-                outcome = await self._attempts.run_once(call)
             else:
-                outcome = await self._attempts.run(call, 0)
-            payload, recorded = self._encoded(call, outcome)
-            await self._settle(call, recorded, has_failed=isinstance(outcome, Failed))
+                outcome = await self._execute(call, decision)
+            payload, future = self._settle(call, outcome)
+            if self._scope.is_direct:
+                await future
+            else:
+                await self._scope.delivery.commit(call.key, future)
         except asyncio.CancelledError:
             self._abandon(call)
             raise
+        except StoreError as error:
+            error.add_note(
+                f"{call()} could not be recorded; the run goes on from its last record when "
+                "the store is back"
+            )
+            raise
+        call.branch.move_on(call.settled_at)
         # What the caller gets live is what a replay would give: exact scalars as they are,
         # everything else decoded anew.
         codec = self._scope.codec
@@ -126,9 +133,28 @@ class DurableCalls:
             raise codec.decode_failure(payload).with_traceback(traceback)
         return outcome if type(outcome) in SCALARS else codec.decode(payload)
 
+    async def _stay_abandoned(self, call: CallInProgress, record: CallRecord) -> NoReturn:
+        """Wait for the cancellation that ended this call the first time."""
+        if record.has_turn:
+            # Its turn, not its outcome: the cancellation finds it where it did live.
+            await self._scope.delivery.hand_over(call.key)
+        await asyncio.get_running_loop().create_future()
+        msg = "nobody settles this future"
+        raise AssertionError(msg)
+
+    async def _execute(self, call: CallInProgress, decision: Decision) -> Outcome:
+        """The outcome of a call that has none on record."""
+        if type(decision) is Diverged:
+            self._clear(call, decision)
+        if self._services.at_end_of_record is not None:
+            await self._services.at_end_of_record(call)
+        if type(decision) is Resume:
+            return await self._resume(call, decision.record)
+        return await self._attempts.run(call, 0)
+
     async def _replay(self, call: CallInProgress, record: CallRecord) -> Any:
         await self._scope.delivery.hand_over(call.key)
-        call.branch.time = max(call.branch.time, record.at)
+        call.branch.move_on(record.at)
         assert record.payload is not None, "a settled record has a payload"
         codec = self._scope.codec
         try:
@@ -199,14 +225,15 @@ class DurableCalls:
             self._scope.taint(error)
             raise
 
-    async def _settle(
-        self, call: CallInProgress, payload: Payload, *, has_failed: bool
-    ) -> None:
-        """Make the outcome durable, and wait until it is due."""
+    def _settle(
+        self, call: CallInProgress, outcome: Outcome
+    ) -> tuple[Payload, asyncio.Future[int]]:
+        """Enqueue the record of an outcome; returns the outcome encoded for the caller, too."""
+        payload, recorded = self._encoded(call, outcome)
         identity = call.identity
         spec = identity.spec
         branch, position = call.key
-        now = self._services.clock.now()
+        call.settled_at = now = self._services.clock.now()
         future = self._scope.record(
             CallSettled(
                 self._scope.number,
@@ -215,22 +242,14 @@ class DurableCalls:
                 spec.function_id,
                 identity.digest,
                 identity.preview,
-                has_failed,
-                payload,
+                type(outcome) is Failed,
+                recorded,
                 call.attempt,
                 spec.options.is_guarded,
                 now,
             )
         )
-        try:
-            if self._scope.is_direct:
-                await future
-            else:
-                await self._scope.delivery.commit(call.key, future)
-        except StoreError as error:
-            name_call(call, error)
-            raise
-        call.branch.time = max(call.branch.time, now)
+        return payload, future
 
 
 def _raise(error: Exception) -> Coroutine[Any, Any, NoReturn]:
@@ -238,10 +257,3 @@ def _raise(error: Exception) -> Coroutine[Any, Any, NoReturn]:
         raise error
 
     return fail()
-
-
-async def _never() -> NoReturn:
-    """Wait for the cancellation that ended this call the first time."""
-    await asyncio.get_running_loop().create_future()
-    msg = "nobody settles this future"
-    raise AssertionError(msg)

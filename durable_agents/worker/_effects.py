@@ -16,8 +16,8 @@ __all__ = ["Effects", "each_returned", "is_output", "sendable", "stray"]
 class Effects:
     """Events and outputs of an action, to become visible together when it completes."""
 
-    events: list[SentEvent] = field(default_factory=list[SentEvent])
-    outputs: list[SentEvent] = field(default_factory=list[SentEvent])
+    events: list[SentEvent] = field(default_factory=list)
+    outputs: list[SentEvent] = field(default_factory=list)
 
     def add_event(self, event: Event, event_id: str, action: str, codec: Codec) -> None:
         """Buffer an event for other actions of the run."""

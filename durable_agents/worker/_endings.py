@@ -3,13 +3,19 @@
 from typing import Any
 from weakref import WeakValueDictionary
 
+from durable_agents.errors import StoreDamagedError, UnknownRunError
 from durable_agents.journal import RunState, RunStatus
-from durable_agents.store import AcceptedRun
+from durable_agents.store import GONE, AcceptedRun, OutputRow, Store, state_in
 from durable_agents.worker._handle import Run, RunEnd
 from durable_agents.worker._run import Ending
 from durable_agents.worker._services import Services
 
-__all__ = ["Endings"]
+__all__ = ["Endings", "output_rows"]
+
+_FORGOTTEN = (
+    "it has ended and was pruned, with its outputs, before they were read: give `prune` an age "
+    "(older_than) that leaves time for it"
+)
 
 
 class Endings:
@@ -86,9 +92,34 @@ class Endings:
             if end.ending is None:
                 end.set(Ending(RunStatus.RUNNING, reason))
 
-    async def read(self, number: int) -> Ending | None:
-        """How a run ended, as the store knows it; None while it is open."""
-        return self.of(RunState.of(await self._services.store.journal(number)))
+    async def read(self, run_id: str, number: int) -> Ending | None:
+        """How a run ended, as the store knows it; None while it is open.
+
+        Raises:
+            StoreDamagedError: Its journal is not whole.
+            StoreError: The store cannot be read.
+        """
+        store = self._services.store
+        ending = await self.recorded(number)
+        row = None if ending is not None else await store.find(run_id)
+        if row is None or (row.status.is_open and not row.status.waits_for_person):
+            return ending
+        # It does not go on, says the list: since it was read here, or its last row is gone.
+        ending = await self.recorded(number)
+        if ending is None and await store.find(run_id) == row:
+            listed = row.status.name.lower()
+            problem = f"run {run_id} is listed as {listed}, its journal goes on"
+            raise self._damaged(problem)
+        return ending
+
+    async def recorded(self, number: int) -> Ending | None:
+        """The same by its journal alone."""
+        store = self._services.store
+        rows = await store.journal(number)
+        if not rows:
+            return Ending(RunStatus.RUNNING, _FORGOTTEN, UnknownRunError(str(number)))
+        _, state = state_in(rows, store, number)
+        return self.of(state)
 
     def of(self, state: RunState) -> Ending | None:
         """How a run ended, from its state; None while it is open."""
@@ -98,11 +129,38 @@ class Endings:
             None if state.error is None else self._services.codec.decode_failure(state.error)
         )
         reason = state.reason if error is None else f"{type(error).__name__}: {error}"
-        return Ending(state.status, reason, error)
+        return Ending(state.status, reason, error, output_count=state.output_count)
 
-    async def read_outputs(self, ending: Ending, number: int) -> list[Any]:
-        """Decoded outputs of a completed run."""
+    async def read_outputs(self, ending: Ending, run_id: str, number: int) -> list[Any]:
+        """Decoded outputs of a completed run.
+
+        Raises:
+            DecodeError: One cannot be decoded.
+            StoreDamagedError: One is damaged, or missing.
+            UnknownRunError: It was pruned before they were read.
+        """
         events = ending.outputs
         if events is None:
-            events = [row.event for row in await self._services.store.outputs_of(number)]
+            rows = await output_rows(self._services.store, run_id, number)
+            events = [row.event for row in rows]
+            if ending.output_count not in {None, len(events)}:
+                sent, found = ending.output_count, len(events)
+                problem = f"run {run_id} put out {sent} values, {found} are here"
+                raise self._damaged(problem)
         return [self._services.codec.decode(event.payload) for event in events]
+
+    def _damaged(self, problem: str) -> StoreDamagedError:
+        store = self._services.store
+        return StoreDamagedError(str(getattr(store, "path", store)), f"{problem}: {GONE}")
+
+
+async def output_rows(store: Store, run_id: str, number: int) -> list[OutputRow]:
+    """Outputs of a completed run, as they were committed.
+
+    Raises:
+        UnknownRunError: It was pruned before they were read.
+    """
+    rows = await store.outputs_of(number)
+    if not rows and not await store.journal(number):
+        raise UnknownRunError(run_id, _FORGOTTEN)
+    return rows

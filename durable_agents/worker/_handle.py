@@ -8,6 +8,7 @@ from durable_agents.errors import (
     RunError,
     RunFailedError,
     RunParkedError,
+    UnknownRunError,
 )
 from durable_agents.journal import RunStatus
 from durable_agents.store import AcceptedRun
@@ -19,11 +20,11 @@ __all__ = ["Run", "RunEnd"]
 class RunReader(Protocol):
     """What a run's handle needs of its worker."""
 
-    async def read(self, number: int) -> Ending | None:
+    async def read(self, run_id: str, number: int) -> Ending | None:
         """How a run ended, as the store knows it; None while it is open."""
         ...
 
-    async def read_outputs(self, ending: Ending, number: int) -> list[Any]:
+    async def read_outputs(self, ending: Ending, run_id: str, number: int) -> list[Any]:
         """Decoded outputs of a completed run."""
         ...
 
@@ -88,9 +89,11 @@ class Run:
             RunFailedError: An action failed for good; its exception is the `__cause__`.
             RunParkedError: The run waits for a person.
             RunCancelledError: A person gave the run up.
+            UnknownRunError: The run has ended, and was pruned before its outputs were read.
             RunError: The worker stopped first; the run goes on with the next worker.
         """
-        return await self._reader.read_outputs(await self._completion(), self.number)
+        ending = await self._completion()
+        return await self._reader.read_outputs(ending, self.id, self.number)
 
     async def wait(self) -> None:
         """Wait until the run has completed, without its outputs; raises as `result` does."""
@@ -99,13 +102,15 @@ class Run:
     async def _completion(self) -> Ending:
         if self._end.ending is None and not self.is_new:
             # It may have ended before anybody here held it.
-            self._end.learn(await self._reader.read(self.number))
+            self._end.learn(await self._reader.read(self.id, self.number))
         ending = await self._end.wait()
         if ending.status is RunStatus.COMPLETED:
             return ending
         raise self._error(ending) from ending.error
 
     def _error(self, ending: Ending) -> RunError:
+        if isinstance(ending.error, UnknownRunError):
+            return UnknownRunError(self.id, ending.reason)
         kinds = {
             RunStatus.FAILED: RunFailedError,
             RunStatus.BLOCKING: RunFailedError,

@@ -17,7 +17,7 @@ import sys
 import threading
 from asyncio import iscoroutine
 from collections.abc import Callable, Coroutine, Generator, Sequence
-from contextvars import copy_context
+from contextvars import Context, copy_context
 from types import TracebackType
 from typing import Any, Generic, TypeVar, cast
 
@@ -31,14 +31,32 @@ T = TypeVar("T")
 class ActionTasks:
     """The asyncio tasks of one action run: the action itself and all that descend from it."""
 
-    __slots__ = ("live", "steps", "tasks")
+    __slots__ = ("_root", "children", "live", "steps")
 
     def __init__(self) -> None:
         self.live = 0
         """Tasks that have not ended."""
         self.steps = 0
         """Steps that they made; unchanged while the action rests."""
-        self.tasks: set[asyncio.Task[Any]] = set()
+        self.children: set[asyncio.Task[Any]] | None = None
+        """Tasks that have not ended, without the action's own; None: there never were any."""
+        self._root: asyncio.Task[Any] | None = None
+
+    def take_in(self, task: asyncio.Task[Any]) -> None:
+        """A task has started; the first one is the action's own."""
+        if self._root is None:
+            self._root = task
+        elif not task.done():  # an eager task may have ended already
+            if self.children is None:
+                self.children = set()
+            self.children.add(task)
+            task.add_done_callback(self.children.discard)
+
+    def cancel(self, *, besides: asyncio.Task[Any] | None = None) -> None:
+        """Cancel all of them but one."""
+        for task in [self._root, *(self.children or ())]:
+            if task is not None and task is not besides:
+                task.cancel()
 
 
 class Branch:
@@ -82,6 +100,10 @@ class Branch:
             self._random = random.Random(f"{self.seed}{self.path}")  # noqa: S311 - not a secret
         return self._random
 
+    def move_on(self, time: float) -> None:
+        """An outcome that was recorded at this time is handed to the branch."""
+        self.time = max(self.time, time)
+
     def one_of(self, coroutine: object, meant: object) -> "Branch":
         """The branch of one of several tasks that are started at once, in any order.
 
@@ -118,6 +140,7 @@ class Lineage:
         self._factory = self._make_task
         self._is_installed = False
         self._thread = threading.get_ident()
+        self._is_alone = False
         self.current: InBranch[Any] | None = None
 
     def install(self) -> None:
@@ -125,6 +148,10 @@ class Lineage:
         self._before = self._loop.get_task_factory()
         self._loop.set_task_factory(self._factory)
         self._is_installed = True
+        makes_tasks = getattr(type(self._loop), "create_task", None)
+        self._is_alone = (
+            self._before is None and makes_tasks is asyncio.BaseEventLoop.create_task
+        )
 
     def uninstall(self) -> None:
         """Take the task factory off the loop again.
@@ -163,13 +190,23 @@ class Lineage:
         Args:
             coroutine: What the task does.
             branch: The branch that its steps are made in.
-            spawn: `create_task` of what keeps and awaits the task.
+            spawn: `create_task` of what keeps and awaits the task; called where no action runs.
             name: Name of the task.
         """
-        steps = InBranch(coroutine, branch, self)
-        task = self.outside(lambda: spawn(steps, name=name))
-        _register(branch.tasks, task)
+        task = spawn(InBranch(coroutine, branch, self), name=name)
+        branch.tasks.take_in(task)
         return task
+
+    def task(
+        self, coroutine: Coroutine[Any, Any, T], *, name: str, context: Context
+    ) -> asyncio.Task[T]:
+        """A task of the worker, whoever starts it."""
+        if self._is_alone and self._loop.get_task_factory() is self._factory:
+            # What the loop would do, without asking two factories: each run passes here.
+            return asyncio.Task(coroutine, loop=self._loop, name=name, context=context)
+        return self.outside(
+            lambda: self._loop.create_task(coroutine, name=name, context=context)
+        )
 
     def outside(self, start: Callable[[], T]) -> T:
         """Call a function as if no action ran: what it starts belongs to the worker."""
@@ -189,7 +226,7 @@ class Lineage:
             return self._plain_task(loop, coroutine, _within(parent.call, options))
         branch = _branch_of_child(parent.branch, coroutine)
         task = self._plain_task(loop, InBranch(coroutine, branch, self), options)
-        _register(branch.tasks, task)
+        branch.tasks.take_in(task)
         return task
 
     def _plain_task(
@@ -198,13 +235,6 @@ class Lineage:
         if self._before is None:
             return asyncio.Task(coroutine, loop=loop, **options)
         return self._before(loop, coroutine, **options)
-
-
-def _register(tasks: ActionTasks, task: Any) -> None:
-    # An eager task may have ended already.
-    if not task.done():
-        tasks.tasks.add(task)
-        task.add_done_callback(tasks.tasks.discard)
 
 
 def _within(call: Call, options: dict[str, Any]) -> dict[str, Any]:

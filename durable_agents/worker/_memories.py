@@ -2,19 +2,23 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from durable_agents.journal import MemoryUpdate
 from durable_agents.serialization import Codec
 
 __all__ = ["Memories", "as_recorded", "changed", "snapshot_as_recorded"]
 
+NOTHING: Mapping[str, MemoryUpdate] = MappingProxyType({})
+"""A memory in which nothing has been written."""
+
 
 @dataclass(slots=True)
 class Memories:
     """What an action may see: short-term memory of the key, sensory memory of the run."""
 
-    short_term: Mapping[str, MemoryUpdate] = field(default_factory=dict[str, MemoryUpdate])
-    sensory: Mapping[str, MemoryUpdate] = field(default_factory=dict[str, MemoryUpdate])
+    short_term: Mapping[str, MemoryUpdate] = field(default_factory=lambda: NOTHING)
+    sensory: Mapping[str, MemoryUpdate] = field(default_factory=lambda: NOTHING)
 
 
 def changed(
@@ -45,4 +49,6 @@ def snapshot_as_recorded(
     codec: Codec, memory: Mapping[str, MemoryUpdate]
 ) -> dict[str, MemoryUpdate]:
     """The same for a memory by path."""
+    if not memory:
+        return {}
     return dict(zip(memory, as_recorded(codec, memory.values()), strict=True))

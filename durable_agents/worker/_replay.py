@@ -12,6 +12,7 @@ or as it is now where it has not.
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Iterator, Sequence
+from contextvars import copy_context
 from dataclasses import dataclass
 from typing import Any, Protocol, cast
 
@@ -281,10 +282,9 @@ class _Stage:
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=UNWINDING_SECONDS)
 
-    def _spawn(self, coroutine: Any, **options: Any) -> asyncio.Task[Any]:
-        loop = asyncio.get_running_loop()
+    def _spawn(self, coroutine: Any, name: str) -> asyncio.Task[Any]:
         lineage = self._services.lineage
-        task = lineage.outside(lambda: loop.create_task(coroutine, **options))
+        task = lineage.task(coroutine, name=name, context=copy_context())
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task

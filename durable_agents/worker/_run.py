@@ -32,7 +32,7 @@ from durable_agents.journal import (
 )
 from durable_agents.memory import apply_updates
 from durable_agents.serialization import Blobs, Codec, Payload
-from durable_agents.store import Write
+from durable_agents.store import Write, state_of
 from durable_agents.worker._action_run import ActionRun
 from durable_agents.worker._agenda import Agenda, StoredRun
 from durable_agents.worker._context import ActionContext
@@ -56,6 +56,7 @@ class Ending:
     error: BaseException | None = None
     outputs: list[SentEvent] | None = None
     """Its outputs, where all of them were made here."""
+    output_count: int | None = None  # where its journal was read
 
 
 class ActiveRun:
@@ -302,9 +303,9 @@ class ActiveRun:
             self._memories.short_term = changed(self._memories.short_term, changes)
 
     async def _park(self, reason: str) -> None:
-        self._logger.warning("run %s is parked: %s", self.run_id, reason)
         entry = RunParked(reason, self._services.clock.now())
-        await self._end_by(entry, Ending(RunStatus.PARKED, reason))
+        if await self._end_by(entry, Ending(RunStatus.PARKED, reason)):
+            self._logger.warning("run %s is parked: %s", self.run_id, reason)
 
     async def _end_cancelled(self, error: BaseException | None) -> None:
         reason = self._cancel_reason or ""
@@ -330,7 +331,7 @@ class ActiveRun:
             failed = ActionFailed(action_run.number, attempt, self._failure(error), now)
             await action_run.record(failed)
             await self._pause(wait)
-            state = RunState.of(await self._services.store.journal(self.number))
+            _, state = await state_of(self._services.store, self.number)
             await self._read_blobs()
         except StoreError as store_error:
             self._end(Ending(RunStatus.RUNNING, str(store_error), store_error))
@@ -353,12 +354,13 @@ class ActiveRun:
             self._pausing = None
 
     async def _fail(self, action: int, error: BaseException) -> None:
-        self._logger.warning("run %s failed: %r", self.run_id, error, exc_info=error)
         reason = f"{type(error).__name__}: {error}"
         status = self._services.status_of_failed
         blocks = status is RunStatus.BLOCKING
         entry = RunFailed(action, self._failure(error), self._services.clock.now(), blocks)
-        await self._end_by(entry, Ending(status, reason, error))
+        # Where the store fails, nothing is on record: the run goes on later.
+        if await self._end_by(entry, Ending(status, reason, error)):
+            self._logger.warning("run %s failed: %r", self.run_id, error, exc_info=error)
 
     def _failure(self, error: BaseException) -> Payload:
         codec, what = self._services.codec, f"the failure of run {self.run_id}"
@@ -369,7 +371,7 @@ class ActiveRun:
             name = f"{type(error).__module__}:{type(error).__qualname__}"
             return Codec().encode_failure(CallFailedError(name, str(error)[:_SHORT]), what)
 
-    async def _end_by(self, entry: Entry, ending: Ending) -> None:
+    async def _end_by(self, entry: Entry, ending: Ending) -> bool:
         store = self._services.store
         write = Write(number=self.number, entries=[entry], status=ending.status)
         try:
@@ -383,9 +385,9 @@ class ActiveRun:
                 store.readmit(self.number)
                 await store.append(write)
         except StoreError as error:
-            self._end(Ending(RunStatus.RUNNING, str(error), error))
-        else:
-            self._end(ending)
+            ending = Ending(RunStatus.RUNNING, str(error), error)
+        self._end(ending)
+        return ending.status is not RunStatus.RUNNING
 
     def _end(self, ending: Ending) -> None:
         self._action_run = None

@@ -108,7 +108,7 @@ class SharedDispatcher(Dispatcher):
         try:
             for number, status in (await self._claims.statuses(watched)).items():
                 if status is not known[number]:
-                    ending = await self.endings.read(number)
+                    ending = await self.endings.recorded(number)
                     if ending is not None:
                         self.endings.tell(number, ending)
         except StoreError as error:

@@ -22,7 +22,7 @@ from durable_agents.errors import (
 )
 from durable_agents.journal import Entry, RunState, RunStatus
 from durable_agents.serialization import Codec
-from durable_agents.store import Retention, RunRow, Store, Write
+from durable_agents.store import Retention, RunRow, Store, Write, state_of
 from durable_agents.worker._dispatcher import Dispatcher
 from durable_agents.worker._run import Ending
 from durable_agents.worker._services import Services
@@ -59,7 +59,7 @@ async def cancel(store: Store, clock: Clock, run_id: str, reason: str) -> RunSta
         StoreError: It cannot be written.
     """
     row = await find(store, run_id)
-    state = RunState.of(await store.journal(row.number))
+    _, state = await state_of(store, row.number)
     entries = recovery.cancelled(state, reason, clock.now())
     write = Write(
         number=row.number,
@@ -91,7 +91,7 @@ async def put_back(
         StoreError: It cannot be written.
     """
     row = await find(store, run_id)
-    state = RunState.of(await store.journal(row.number))
+    _, state = await state_of(store, row.number)
     write = Write(
         number=row.number,
         entries=decide(state, clock.now()),

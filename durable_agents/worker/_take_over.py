@@ -17,7 +17,7 @@ from durable_agents.recovery import (
     Verdict,
     verdict_on,
 )
-from durable_agents.store import Write
+from durable_agents.store import Write, state_of
 from durable_agents.worker._agenda import StoredRun
 from durable_agents.worker._endings import Endings
 from durable_agents.worker._places import Places
@@ -81,6 +81,8 @@ class TakeOver:
         it may be what killed it."""
         self.left: set[int] = set()
         """Runs of which the same is known one by one: the store is shared."""
+        self.cut_off: set[int] = set()
+        """Runs that the store failed: they start when it takes their writes again."""
         self._host = host
         self._services = services
         self._owner = owner
@@ -118,9 +120,7 @@ class TakeOver:
 
     async def _resume(self, key: str, number: int) -> None:
         self._services.store.readmit(number)
-        state = RunState.of(await self._services.store.journal(number))
-        accepted = state.accepted
-        assert accepted is not None, "the first row of a journal is the acceptance"
+        accepted, state = await state_of(self._services.store, number)
         match verdict_on(state):
             case Verdict.LEAVE:
                 # It has ended all the same, where its completion was written and not confirmed.
@@ -152,7 +152,11 @@ class TakeOver:
         self, number: int, accepted: RunAccepted, state: RunState
     ) -> ActiveRun | None:
         """Start a run where its record ends; on record itself, if its last owner died."""
-        if number <= self.marks_up_to or number in self.left:
+        if number in self.cut_off:
+            # Calls whose outcomes cannot be recorded would be made again and again.
+            await self._services.store.append(Write(number=number, entries=[]))
+            self.cut_off.discard(number)
+        elif number <= self.marks_up_to or number in self.left:
             mark = RunTakenOver(self._owner, self._services.clock.now())
             await self._services.store.append(Write(number=number, entries=[mark]))
         if self._host.is_stopped:

@@ -5,6 +5,7 @@ from collections.abc import AsyncGenerator
 from typing import Any
 
 from durable_agents.errors import RunError
+from durable_agents.worker._endings import output_rows
 from durable_agents.worker._handle import Run
 from durable_agents.worker._outputs import Output, as_output, follow
 from durable_agents.worker._services import Services
@@ -58,11 +59,11 @@ class RunVerbs(ABC):
         """Outputs of one run as they were committed, once it has completed.
 
         Raises:
-            RunError: It did not complete; see `Run.result`.
+            RunError: It did not complete, or was pruned; see `Run.result`.
         """
         await run.wait()
         services = self._opened
-        rows = await services.store.outputs_of(run.number)
+        rows = await output_rows(services.store, run.id, run.number)
         return [as_output(row, services.codec) for row in rows]
 
     async def cancel(self, run_id: str, reason: str = "cancelled by a person") -> None:

@@ -161,7 +161,11 @@ def test_what_is_damaged_is_shown_with_what_to_do(
         ("DELETE FROM runs WHERE run = {}", "", "is gone, parts of it are left"),
         ("UPDATE runs SET key = 'k' WHERE run = {}", "forms", "accepted as another run"),
         ("UPDATE runs SET status = 11 WHERE run = {}", "forms", "its journal says completed"),
-        ("UPDATE runs SET status = 77 WHERE run = {}", "", "77 is not a valid RunStatus"),
+        (
+            "UPDATE runs SET status = 77 WHERE run = {}",
+            "",
+            "listed as no worker does (status 77)",
+        ),
         (
             "DELETE FROM journal WHERE seq = (SELECT max(seq) FROM journal WHERE run = {})",
             "forms",

@@ -232,6 +232,8 @@ def test_a_completed_run_stays_as_it_is(command: str, job: Job) -> None:
         ["resolve", "a"],
         ["resolve", "a", "--rerun", "--value=1"],
         ["resolve", "a", "--value={"],
+        ["resolve", "a", "--value=" + "[" * 100_000],
+        ["resolve", "a", "--value=\udcff"],
         ["prune", "--older-than=soon"],
         ["prune", "--keep=-1"],
         ["runs", "--status=lost"],

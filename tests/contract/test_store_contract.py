@@ -317,6 +317,21 @@ async def test_a_run_of_which_a_write_failed_is_refused_until_it_is_readmitted(
     assert ["again"] == await texts(store, accepted.number)
 
 
+async def test_a_write_of_nothing_says_whether_the_store_takes_writes(store: Store) -> None:
+    """It is refused as any other one of the run, and adds nothing to what has happened."""
+    (accepted,) = await accept(store)
+    nothing = Write(number=accepted.number, entries=[])
+    with pytest.raises(StoreError):
+        await store.append(unwritable(accepted.number))
+    with pytest.raises(StoreError, match="refused for its data"):
+        await store.append(nothing)
+    store.readmit(accepted.number)
+    await store.append(nothing)
+    await store.append(write(accepted.number, "again"))
+
+    assert ["again"] == await texts(store, accepted.number)
+
+
 async def test_readmitting_a_run_of_which_nothing_failed_changes_nothing(store: Store) -> None:
     """Whoever reads a run afresh may say so."""
     (accepted,) = await accept(store)

@@ -211,7 +211,7 @@ def test_a_typed_record_survives_json_when_its_class_is_named() -> None:
     )
 
 
-@pytest.mark.parametrize("text", ["{", "[]", '{"id": "x"}'])
+@pytest.mark.parametrize("text", ["{", "[]", '{"id": "x"}', '{"a":' * 100_000])
 def test_text_that_is_no_record_is_refused(text: str) -> None:
     """One kind of error, whatever is wrong with the text."""
     with pytest.raises(ValueError, match="not an event record"):

@@ -14,6 +14,10 @@ def charge(card: str, amount: int = 1, *, memo: str = "") -> str:
     return f"{card}{amount}{memo}"
 
 
+async def charge_async(card: str, amount: int = 1, *, memo: str = "") -> str:
+    return charge(card, amount, memo=memo)
+
+
 def described(reconciler: Callable[..., Any]) -> CallableSpec:
     return CallableSpec(charge, DurableOptions(reconciler=reconciler))
 
@@ -59,7 +63,7 @@ def test_declared_options_are_found_without_options_of_the_call() -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "guarded", "plain"),
+    ("options", "guarded", "direct"),
     [
         (DurableOptions(), False, True),
         (DurableOptions(name="n", key="k", on_interrupt="rerun"), False, True),
@@ -71,12 +75,13 @@ def test_declared_options_are_found_without_options_of_the_call() -> None:
         (DurableOptions(retry=RetryPolicy()), False, False),
     ],
 )
-def test_what_must_not_repeat_is_guarded_and_what_asks_for_nothing_is_plain(
-    options: DurableOptions, guarded: bool, plain: bool
+def test_what_must_not_repeat_is_guarded_and_what_asks_for_nothing_is_direct(
+    options: DurableOptions, guarded: bool, direct: bool
 ) -> None:
     """A pending record costs a write, and is written only where something needs it."""
     assert guarded == options.is_guarded
-    assert plain == CallableSpec(charge, options).is_plain
+    assert direct == CallableSpec(charge_async, options).is_direct
+    assert not CallableSpec(charge, options).is_direct
 
 
 @pytest.mark.parametrize("timeout", [0, -1, float("nan")])

@@ -31,6 +31,7 @@ from durable_agents.journal import (
     RunTakenOver,
     SentEvent,
     batch_of,
+    decode_blob,
     decode_memory,
     decode_output,
     decode_row,
@@ -138,6 +139,7 @@ def test_a_row_that_was_moved_to_another_run_is_noticed(run: int) -> None:
         msgspec.msgpack.encode([[12, 1.0]])[:-1],
         b"",
         b"\x91\x93\x02\xa1\xff\xcb" + bytes(8),
+        b"\x91\x93\x0c" + b"\xcb" + bytes(8) + b"\x91" * 100_000,
     ],
     ids=[
         "unknown tag",
@@ -148,6 +150,7 @@ def test_a_row_that_was_moved_to_another_run_is_noticed(run: int) -> None:
         "bytes missing",
         "nothing",
         "text that is none",
+        "nested without end",
     ],
 )
 def test_a_row_of_an_unknown_form_is_not_guessed_at(content: bytes) -> None:
@@ -177,3 +180,15 @@ def test_a_path_of_memory_comes_back_equal() -> None:
 def test_the_number_of_a_row_begins_with_that_of_its_transaction() -> None:
     """So the batches of a delivery need no field of their own."""
     assert 5 == batch_of((5 << BATCH_BITS) + 17)
+
+
+def test_a_row_that_is_no_bytes_is_damage() -> None:
+    """A damaged page gives values of any type."""
+    with pytest.raises(StoreDamagedError, match="an entry of run number 7 is int"):
+        decode_row(7, 12, "shop.db")  # type: ignore[arg-type]  # as the file has it
+
+
+def test_a_blob_without_a_name_is_damage() -> None:
+    """The same."""
+    with pytest.raises(StoreDamagedError, match="a blob of run number 7 has no name"):
+        decode_blob(7, None, b"", "shop.db")  # type: ignore[arg-type]  # as the file has it

@@ -308,3 +308,9 @@ def test_open_runs_are_those_that_have_not_ended() -> None:
 
     ended = {RunStatus.COMPLETED, RunStatus.FAILED, RunStatus.CANCELLED}
     assert set(RunStatus) - ended == set(is_open)
+
+
+def test_a_journal_that_lost_the_start_of_an_action_is_not_folded() -> None:
+    """What it says of the action cannot be placed."""
+    with pytest.raises(LookupError, match="an action that it does not know"):
+        RunState.of([(0, [ACCEPTED]), (1, [settled()])])

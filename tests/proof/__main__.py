@@ -1,7 +1,7 @@
 """Try every layer of the proof, and print which claims each one tried and what it found.
 
-    python -m tests.proof           the quick form, some minutes
-    python -m tests.proof --full    as much as docs/proof.md promises, about an hour
+    python -m tests.proof           the quick form, less than ten minutes
+    python -m tests.proof --full    as much as docs/proof.md promises, some two hours
     python -m tests.proof --only "power cuts" schedules
 
 The exit status is 0 if no layer found a violation, and those found one that must.
@@ -17,6 +17,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Literal, TypeAlias
 
 import msgspec
 
@@ -26,6 +27,8 @@ from tests.proof.faults import compiler
 __all__ = ["CLAIMS", "LAYERS", "TESTS", "Layer", "TestedLayer", "main", "table"]
 
 CLAIMS = ("C1", "C2", "C3", "C4", "C5")
+Need: TypeAlias = Literal["nothing", "linux", "compiler"]
+
 TESTS = Path(__file__).parents[1]
 
 
@@ -38,7 +41,7 @@ class Layer:
     quick: str
     """Arguments of the quick form."""
     full: str
-    needs_shim: bool = False
+    needs: Need = "nothing"
 
     def run(self, folder: Path, *, full: bool) -> list[Verdict]:
         """Run it; what it found, or that it broke off.
@@ -66,7 +69,7 @@ class TestedLayer:
     """Environment variables of the quick form."""
     full: Mapping[str, str] = field(default_factory=dict[str, str])
     tried: str = "{} tests"
-    needs_shim: bool = False
+    needs: Need = "nothing"
 
     def run(self, folder: Path, *, full: bool) -> list[Verdict]:
         """Run the tests; see `Layer.run`."""
@@ -127,14 +130,14 @@ LAYERS: tuple[Layer | TestedLayer, ...] = (
         module="tests.proof.kills",
         quick="--kills 30",
         full="--kills 500",
-        needs_shim=True,
+        needs="compiler",
     ),
     Layer(
         name="kills inside commits, sharing",
         module="tests.proof.shared_kills",
         quick="--kills 20",
         full="--kills 200",
-        needs_shim=True,
+        needs="compiler",
     ),
     Layer(
         name="stops and kills of sharing workers",
@@ -147,14 +150,63 @@ LAYERS: tuple[Layer | TestedLayer, ...] = (
         module="tests.proof.power",
         quick="--images 200 --runs 60",
         full="--images 2800",
-        needs_shim=True,
+        needs="compiler",
     ),
     Layer(
         name="failing disk",
         module="tests.proof.disk_faults",
         quick="--rounds 5 --images 5",
         full="--rounds 40 --images 20",
-        needs_shim=True,
+        needs="compiler",
+    ),
+    Layer(
+        name="full disks and openings",
+        module="tests.proof.full_disk",
+        quick="--rounds 3 --openings 12",
+        full="--rounds 12 --openings 60",
+    ),
+    Layer(
+        name="calls in doubt",
+        module="tests.proof.doubt",
+        quick="--kills 15",
+        full="--kills 200",
+    ),
+    Layer(
+        name="company",
+        module="tests.proof.company",
+        quick="--seconds 20",
+        full="--seconds 120",
+    ),
+    TestedLayer(
+        name="clocks",
+        claims=("C1", "C2", "C5"),
+        files=("proof/test_clocks.py",),
+        tried="{} tests",
+    ),
+    Layer(
+        name="flipped bits",
+        module="tests.proof.damage",
+        quick="--flips 300",
+        full="--flips 4000",
+    ),
+    TestedLayer(
+        name="golden journals",
+        claims=("C1", "C2", "C3"),
+        files=("golden/test_*.py",),
+        tried="{} journals and checks",
+    ),
+    Layer(
+        name="fuzzed decoders",
+        module="tests.proof.fuzz",
+        quick="--seconds 10",
+        full="--seconds 120",
+    ),
+    Layer(
+        name="soak",
+        module="tests.proof.soak",
+        quick="1 --live 300",
+        full="60",
+        needs="linux",
     ),
 )
 
@@ -193,11 +245,20 @@ def _row(verdict: Verdict) -> str:
     )
 
 
+def _missing(need: Need) -> str:
+    """Why a layer cannot be tried here; empty if it can."""
+    if need == "compiler" and compiler() is None:
+        return "the shim needs Linux and a C compiler (cc, gcc)"
+    if need == "linux" and sys.platform != "linux":
+        return "what a process takes up is read from Linux's /proc"
+    return ""
+
+
 def _try_all(layers: Sequence[Layer | TestedLayer], *, full: bool) -> Iterator[Verdict | str]:
     """The verdicts of all layers; a text for one that could not be tried."""
     for layer in layers:
-        if layer.needs_shim and compiler() is None:
-            yield f"{layer.name:37}skipped: the shim needs Linux and a C compiler (cc, gcc)"
+        if reason := _missing(layer.needs):
+            yield f"{layer.name:37}skipped: {reason}"
             continue
         with TemporaryDirectory() as folder:
             found = layer.run(Path(folder), full=full)

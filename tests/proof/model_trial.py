@@ -154,10 +154,10 @@ class Trial:
 async def result_of(run: Run) -> Outcome | str:
     """What the driver is told of a run: its output, or the status in which it ended."""
     try:
-        [value] = await run.result()
+        outputs = await run.result()
     except RunError as error:
         return type(error).__name__
-    return returned(value)
+    return returned(outputs[0]) if len(outputs) == 1 else f"{len(outputs)} outputs"
 
 
 def called(entry: CallSettled | CallAbandoned) -> str:

@@ -166,8 +166,8 @@ def cut_power(recording: Recording, folder: Path, *, images: int, seed: int = 0)
             report.images += 1
             place = folder / f"image-{report.images}"
             _put(image, place)
-            runner.run(_examine(place, told, recording, report, cut))
-            if report.images % _EACH_FINISHED == 0 and recording.mode != "off":
+            is_whole = runner.run(_examine(place, told, recording, report, cut))
+            if report.images % _EACH_FINISHED == 0 and recording.mode != "off" and is_whole:
                 _finish(place, told, recording, report)
             shutil.rmtree(place)
             if sys.stderr.isatty():
@@ -204,8 +204,8 @@ def _put(image: Image, folder: Path) -> None:
 
 async def _examine(
     folder: Path, told: Told, recording: Recording, report: PowerReport, cut: Cut
-) -> None:
-    """Open an image with the engine, and see whether it is whole and has everything."""
+) -> bool:
+    """Open an image with the engine; see whether it has everything, and say if it is whole."""
     path = folder / workload.STORE
     try:
         counted = await _memory(path, told, shared=recording.mode == "shared")
@@ -221,6 +221,7 @@ async def _examine(
     report.most_lost = max(report.most_lost, len(missing))
     report.complain(f"{cut} image {report.images} is damaged", damage)
     report.complain(f"{cut} image {report.images} lost {len(missing)}", missing)
+    return not damage
 
 
 async def _memory(path: Path, told: Told, *, shared: bool) -> dict[str, int]:

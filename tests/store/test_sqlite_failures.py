@@ -5,6 +5,8 @@ import json
 import sqlite3
 import subprocess
 import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -20,6 +22,16 @@ async def opened(path: Path) -> SqliteStore:
     store = SqliteStore(path)
     await store.open("worker")
     return store
+
+
+@asynccontextmanager
+async def kept_open(path: Path) -> AsyncIterator[SqliteStore]:
+    """A store whose threads end with the test, even with one that fails."""
+    store = await opened(path)
+    try:
+        yield store
+    finally:
+        await store.close()
 
 
 @pytest.mark.rows("ST-15")
@@ -46,18 +58,17 @@ async def test_a_commit_that_failed_and_was_made_is_reported_as_made(
     disk: FaultyDisk, path: Path
 ) -> None:
     """The highest number in the file says so; nothing is written twice."""
-    store = await opened(path)
-    run = await store.accept(new())
-    disk.fail("COMMIT", disk_error(), executed=True)
+    async with kept_open(path) as store:
+        run = await store.accept(new())
+        disk.fail("COMMIT", disk_error(), executed=True)
 
-    seq = await store.append(write(run.number, "kept", "output"))
-    later = await store.append(write(run.number, "later", "output"))
+        seq = await store.append(write(run.number, "kept", "output"))
+        later = await store.append(write(run.number, "later", "output"))
 
-    assert batch_of(later) > batch_of(seq)
-    rows = await store.journal(run.number)
-    assert [0, seq, later] == [number for number, _ in rows]
-    assert 2 == len(await store.outputs_of(run.number))
-    await store.close()
+        assert batch_of(later) > batch_of(seq)
+        rows = await store.journal(run.number)
+        assert [0, seq, later] == [number for number, _ in rows]
+        assert 2 == len(await store.outputs_of(run.number))
 
 
 @pytest.mark.parametrize("statement", ["BEGIN", "INSERT INTO runs", "ROLLBACK"])
@@ -247,7 +258,7 @@ async def test_the_log_beside_the_file_stays_small(
     path: Path, monkeypatch: pytest.MonkeyPatch, commits: int, each: int
 ) -> None:
     """It is folded into the file between commits, however little each of them says."""
-    monkeypatch.setattr("durable_agents.store._committer._CHECKPOINT_BYTES", 2**18)
+    monkeypatch.setattr("durable_agents.store._committer.CHECKPOINT_BYTES", 2**18)
     store = await opened(path)
 
     largest = await grow(store, path, commits=commits, each=each)
@@ -261,7 +272,7 @@ async def test_a_log_that_cannot_be_folded_in_is_folded_in_later(
     disk: FaultyDisk, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What is committed is safe in it."""
-    monkeypatch.setattr("durable_agents.store._committer._CHECKPOINT_BYTES", 2**18)
+    monkeypatch.setattr("durable_agents.store._committer.CHECKPOINT_BYTES", 2**18)
     store = await opened(path)
     disk.fail("PRAGMA wal_checkpoint", disk_error())
 

@@ -408,3 +408,24 @@ async def test_a_settled_result_on_record_is_a_reference() -> None:
     settled = [e for e in await entries(store) if isinstance(e, CallSettled)]
 
     assert {"plain", "plain+shared"} == {entry.payload.encoding for entry in settled}
+
+
+async def test_a_run_keeps_its_blobs_when_later_ones_are_forgotten(tmp_path: Path) -> None:
+    """Who refers to a blob is its own run, whatever else holds the same content."""
+    gate = Gate()
+
+    async def act(event: InputEvent[int], ctx: RunnerContext) -> None:
+        history = await ctx.durable(answer, conversation(20))
+        if event.input == 1:
+            await gate.wait()
+        ctx.output(history)
+
+    agent, store = agent_of(act), SqliteStore(tmp_path / "store.db")
+    async with life(agent, store, AT_ONCE) as worker:
+        await worker.submit(1, key="key", id="run")
+        await gate.reached.wait()
+        await (await worker.submit(2, key="other")).result()
+        assert 1 == await worker.prune(keep=0)
+    gate.open()
+
+    assert [conversation(21)] == await finish(agent, store)

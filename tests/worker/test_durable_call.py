@@ -1317,6 +1317,8 @@ async def test_calls_awaited_in_another_order_than_made_keep_their_identity(
 
     assert await finish(agent, store) == [[4, 2]]
     assert calls.made == [2, 1]
+    settled = [e for e in await entries(store) if isinstance(e, CallSettled)]
+    assert [(e.position, e.preview) for e in settled] == [(1, "2"), (0, "1")]
 
 
 @pytest.mark.rows("GAP-09", "GAP-27")

@@ -23,7 +23,7 @@ from durable_agents import (
     WorkerSettings,
     durable,
 )
-from tests.worker._kit import AT_ONCE, Calls, FakeClock, Gate, agent_of, entries, life
+from tests.worker._kit import AT_ONCE, Calls, FakeClock, Gate, agent_of, entries, finish, life
 
 BLOCK = WorkerSettings(shutdown_grace_seconds=0, on_failure="block")
 
@@ -117,6 +117,28 @@ async def test_a_retry_may_repeat_the_calls_that_failed(store: Store) -> None:
 
         assert [[1, "answered"]] == await run.result()
     assert ["prepare", "ask", "ask"] == scene.made
+
+
+async def test_a_run_that_is_retried_sees_the_memory_that_it_saw_at_first(store: Store) -> None:
+    """Later runs of its key have changed it since; its recorded calls were made of the old."""
+    outage, seen = Outage(), list[tuple[int, int]]()
+
+    async def act(event: InputEvent[int], ctx: RunnerContext) -> None:
+        before = ctx.short_term_memory.get("last", 0, type=int)
+        seen.append((event.input, before))
+        ctx.short_term_memory.set("last", event.input)
+        if event.input == 1:
+            await ctx.durable(outage.ask)
+
+    async with life(agent_of(act), store, AT_ONCE) as worker:
+        with pytest.raises(RunFailedError):
+            await (await worker.submit(1, key="key", id="run")).result()
+        await (await worker.submit(2, key="key")).result()
+        outage.is_down = False
+        await worker.retry("run", repeat_failed=True)
+        await worker.drain()
+
+    assert [(1, 0), (2, 0), (1, 0)] == seen
 
 
 async def test_a_retried_run_goes_to_the_end_of_the_line_of_its_key(store: Store) -> None:
@@ -319,6 +341,30 @@ async def test_two_decisions_at_once_are_taken_one_after_the_other(store: Store)
 
     assert [None, RunStateError] == [d if d is None else type(d) for d in done]
     assert ["prepare", "ask", "ask"] == scene.made
+
+
+@pytest.mark.parametrize("is_waited_for", [False, True])
+async def test_a_run_that_was_pruned_before_its_outputs_were_read_says_so(
+    is_waited_for: bool,
+) -> None:
+    """Nobody waits for ever for its end, or takes it for a run without outputs."""
+    store = InMemoryStore()
+
+    async def act(event: Any, ctx: RunnerContext) -> None:
+        ctx.output(event.input)
+
+    agent = agent_of(act)
+    clock = FakeClock()
+    assert [1] == await finish(agent, store, clock=clock)
+    async with life(agent, store, clock=clock) as worker, asyncio.timeout(5):
+        run = await worker.submit(1, key="key", id="run")
+        if is_waited_for:
+            await run.wait()
+        assert 1 == await worker.prune(keep=0)
+        with pytest.raises(UnknownRunError, match="it has ended and was pruned"):
+            await run.result()
+        with pytest.raises(UnknownRunError, match="it has ended and was pruned"):
+            await worker.outputs_of(run)
 
 
 async def pruned(worker: Worker, *ids: str) -> list[str]:

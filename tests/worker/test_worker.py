@@ -79,7 +79,7 @@ class KilledStore(InMemoryStore):
 class FlakyStore(InMemoryStore):
     """A store that cannot write for a while.
 
-    As the port promises, a run's later writes fail too until its journal has been read again.
+    As the port promises, a run's later writes fail too until it is readmitted.
     """
 
     def __init__(self) -> None:
@@ -101,9 +101,9 @@ class FlakyStore(InMemoryStore):
         future.exception()
         return future
 
-    async def journal(self, number: int) -> list[tuple[int, list[Entry]]]:
+    def readmit(self, number: int) -> None:
         self._refused.discard(number)
-        return await super().journal(number)
+        super().readmit(number)
 
 
 class SlowStore(InMemoryStore):
@@ -831,6 +831,42 @@ async def test_a_run_whose_store_fails_is_taken_up_again(failing: int, is_caught
     if is_caught and lost and lost[0] < 3:
         lost = list(range(lost[0], 3))
     assert sorted(calls.made) == sorted([0, 1, 2, 10, *lost])
+
+
+async def test_no_call_is_made_while_its_outcome_could_not_be_recorded() -> None:
+    """It costs something each time; the one that was in flight when the store failed is made
+    again when the store is back."""
+    store, calls = FlakyStore(), Calls()
+    store.fails_at = set(range(2, 100))
+
+    async def act(event: Any, ctx: RunnerContext) -> None:
+        for number in range(3):
+            await ctx.durable(calls.double, number)
+        ctx.output("done")
+
+    async with asyncio.timeout(5):
+        assert ["done"] == await finish(agent_of(act), store)
+    assert [0, 1, 1, 2] == calls.made
+    assert store.appended > 100
+
+
+async def test_a_run_whose_store_fails_is_not_said_to_have_failed(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Its call raises; but that is not on record either, and the run goes on later."""
+    store, calls = FlakyStore(), Calls()
+    store.fails_at = {1}
+
+    async def act(event: Any, ctx: RunnerContext) -> None:
+        ctx.output(await ctx.durable(calls.double, event.input))
+
+    async with asyncio.timeout(5):
+        assert [2] == await finish(agent_of(act), store)
+
+    said = [record.getMessage() for record in caplog.records]
+    assert ["flaky: the disk is away; it is taken up again"] == [
+        line.partition(": store ")[2] for line in said
+    ]
 
 
 async def test_a_run_whose_completion_was_written_and_not_confirmed_ends() -> None:
