@@ -268,6 +268,20 @@ def bench(session: nox.Session) -> None:
     session.run("python", "-m", "benchmarks", *session.posargs)
 
 
+@nox.session
+def fan_out(session: nox.Session) -> None:
+    """Two branches and a crash, on us and on others, each in an environment of its own."""
+    session.install("-e", ".[dev]")
+    session.run("python", "-m", "benchmarks.fan_out", *session.posargs)
+
+
+@nox.session
+def peers(session: nox.Session) -> None:
+    """Measure other systems beside us; needs PyPI, and npm for one of them."""
+    session.install("-e", ".[dev]")
+    session.run("python", "-m", "benchmarks.peers", *session.posargs)
+
+
 def prove(session: nox.Session, layer: str) -> None:
     """Run a program of the proof; arguments after `--` are its own. See docs/proof.md."""
     session.install("-e", ".[dev]")
