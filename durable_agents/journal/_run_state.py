@@ -91,7 +91,7 @@ class ActionState:
     name: str
     started: ActionStarted | None = None
     records: dict[CallKey, CallRecord] = field(default_factory=dict)
-    overtakings: list[tuple[CallKey, CallKey]] = field(default_factory=list)
+    overtakings: tuple[tuple[CallKey, CallKey], ...] = ()
     failed_attempts: int = 0
     is_completed: bool = False
     cancelled_at: int | None = None
@@ -233,14 +233,14 @@ class RunState:
                 for key in [k for k in action.records if is_cleared_by(k, cleared)]:
                     del action.records[key]
                 # A call that is made anew at such a place has overtaken nobody.
-                action.overtakings = [
+                action.overtakings = tuple(
                     pair
                     for pair in action.overtakings
                     if not any(is_cleared_by(key, cleared) for key in pair)
-                ]
+                )
             case DeliveredOutOfOrder():
                 overtaken = (entry.overtaken_branch, entry.overtaken_position)
-                action.overtakings.append(((entry.branch, entry.position), overtaken))
+                action.overtakings += (((entry.branch, entry.position), overtaken),)
             case _:
                 _apply_to_call(action.record(entry), seq, entry)
 

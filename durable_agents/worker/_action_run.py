@@ -36,6 +36,7 @@ from durable_agents.worker._current import CURRENT_CALL, Call
 from durable_agents.worker._delivery import Delivery
 from durable_agents.worker._durable_call import DurableCalls
 from durable_agents.worker._effects import (
+    NO_EFFECTS,
     Effects,
     each_returned,
     is_output,
@@ -100,7 +101,7 @@ class ActionRun:
         self.services = services
         self.codec = run.codec
         self.tasks = ActionTasks()
-        self.effects = Effects()
+        self._effects: Effects | None = None
         self.parked: str | None = None
         self._loop = asyncio.get_running_loop()
         self._state = state
@@ -216,7 +217,7 @@ class ActionRun:
         if self._tainted is not None:
             raise self._tainted
         self._report_never_asked()
-        return self.effects
+        return NO_EFFECTS if self._effects is None else self._effects
 
     async def _call_in_thread(self, context: RunnerContext) -> Any:
         call = partial(self.action.fn, self.trigger.event, context)
@@ -324,11 +325,13 @@ class ActionRun:
         sent = sendable(event, self.trigger, name)
         branch.send_count += 1
         event_id = f"{self.run_id}/{self.number}{branch.path}#{branch.send_count}"
+        if self._effects is None:
+            self._effects = Effects()
         if is_output(sent):
             services = self.services
-            self.effects.add_output(sent, event_id, name, services.codec, services.clock.now())
+            self._effects.add_output(sent, event_id, name, services.codec, services.clock.now())
         else:
-            self.effects.add_event(sent, event_id, name, self.codec)
+            self._effects.add_event(sent, event_id, name, self.codec)
 
     @property
     def is_replaying(self) -> bool:

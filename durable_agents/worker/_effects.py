@@ -9,7 +9,7 @@ from durable_agents.events import Event, EventRecord, EventType, OutputEvent, ty
 from durable_agents.journal import SentEvent
 from durable_agents.serialization import Codec
 
-__all__ = ["Effects", "each_returned", "is_output", "sendable", "stray"]
+__all__ = ["NO_EFFECTS", "Effects", "each_returned", "is_output", "sendable", "stray"]
 
 
 @dataclass(slots=True)
@@ -29,6 +29,10 @@ class Effects:
         """Buffer an output; it may outlive its run, so the codec must share nothing with it."""
         output = OutputEvent[Any].from_event(event).output
         self.outputs.append(SentEvent(event_id, codec.encode(output, _part(event, action)), at))
+
+
+NO_EFFECTS = Effects()
+"""Of an action that sent nothing."""
 
 
 def sendable(event: object, trigger: EventRecord, action: str) -> Event:

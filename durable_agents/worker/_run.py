@@ -36,7 +36,7 @@ from durable_agents.store import Write, state_of
 from durable_agents.worker._action_run import ActionRun
 from durable_agents.worker._agenda import Agenda, StoredRun
 from durable_agents.worker._context import ActionContext
-from durable_agents.worker._effects import Effects
+from durable_agents.worker._effects import NO_EFFECTS, Effects
 from durable_agents.worker._memories import Memories, as_recorded, changed
 from durable_agents.worker._services import Services
 
@@ -92,7 +92,7 @@ class ActiveRun:
         self._on_end = on_end
         self._agenda = Agenda(stored, plan)
         self._memories = Memories()
-        self._outputs: list[SentEvent] = []
+        self._outputs: list[SentEvent] | None = None
         self._action_run: ActionRun | None = None
         self._pausing: asyncio.Task[Any] | None = None
         self._stop_reason: str | None = None
@@ -205,7 +205,7 @@ class ActiveRun:
                 f"{self.run_id} {action_run.action.name}",
             )
         else:
-            self._run_task(self._complete(None, Effects()), "complete")
+            self._run_task(self._complete(None, NO_EFFECTS), "complete")
 
     def _next_action_run(self) -> ActionRun:
         trigger, state, action = self._agenda.following()
@@ -264,16 +264,16 @@ class ActiveRun:
             else:
                 await self._fail(-1 if action_run is None else action_run.number, error)
             return
-        self._outputs += effects.outputs
         self._action_run = None
         if effects.outputs:
+            self._outputs = (self._outputs or []) + effects.outputs
             self._services.outputs.announce()
         if write.status is None:
             self._start_next()
         elif write.status is RunStatus.CANCELLED:
             self._end(Ending(RunStatus.CANCELLED, self._cancel_reason or ""))
         else:
-            outputs = self._outputs if self._stored.state is None else None
+            outputs = (self._outputs or []) if self._stored.state is None else None
             self._end(Ending(RunStatus.COMPLETED, outputs=outputs))
 
     def _take_effect(

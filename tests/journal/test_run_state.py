@@ -198,7 +198,7 @@ def test_overtakings_are_kept_for_the_next_replay() -> None:
         settled(0), settled(1), settled(2), DeliveredOutOfOrder(0, "", 2, "", 0, 7.0)
     )
 
-    assert [(("", 2), ("", 0))] == found.overtakings
+    assert ((("", 2), ("", 0)),) == found.overtakings
     assert [[("", 2)], [("", 0), ("", 1)]] == found.call_log().batches()
 
 
