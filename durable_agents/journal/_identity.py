@@ -24,7 +24,7 @@ import reprlib
 from collections.abc import Callable, Mapping
 from hashlib import blake2b
 from types import BuiltinFunctionType, CodeType, FunctionType, MethodType
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from durable_agents.errors import EncodeError, UnsupportedCallableError
 from durable_agents.journal._options import (
@@ -73,6 +73,7 @@ class CallableSpec:
     """A callable, described once: its id, its parameters, and how it wants to be called."""
 
     __slots__ = (
+        "_counts",
         "_names",
         "_prefixes",
         "_seed",
@@ -86,17 +87,19 @@ class CallableSpec:
     )
 
     def __init__(self, fn: Callable[..., Any], options: DurableOptions) -> None:
+        shape = _shape_of(fn)
         self.fn: Callable[..., Any] = fn
         self.options: DurableOptions = options
-        self.is_async: bool = is_async(fn)
+        self.is_async: bool = shape.is_async
         self.function_id: str
         self.function_id, instance = (
             _function_id(fn) if options.name is None else (options.name, None)
         )
         is_in_digest = instance is not None and options.key is None
         self._seed = _instance_bytes(instance, self.function_id) if is_in_digest else b""
-        self._signature = signature_of(fn)
-        self._names = _positional_names(self._signature)
+        self._signature = shape.signature
+        self._names = shape.names
+        self._counts = shape.counts
         self._prefixes: dict[int, blake2b] = {}
         # Nothing to wait for, to look up or to write before the effect: the straight road.
         self.is_direct: bool = (
@@ -125,14 +128,13 @@ class CallableSpec:
             self._bind(args, kwargs)
             key = self.options.key.encode(errors="surrogatepass")
             return self._prefix(("key",), key).digest()
-        if kwargs or len(args) > len(self._names):
+        if kwargs or len(args) not in self._counts:
             bound = self._bind(args, kwargs)
             names, values = tuple(bound), list(bound.values())
             return self._prefix(names, self._canonical(names, values)).digest()
         # One hash state per number of arguments: the names are hashed once, not per call.
         prefix = self._prefixes.get(len(args))
         if prefix is None:
-            self._bind(args, kwargs)
             prefix = self._prefixes[len(args)] = self._prefix(self._names[: len(args)], b"")
         prefix = prefix.copy()
         prefix.update(self._canonical(self._names, list(args)))
@@ -157,6 +159,43 @@ class CallableSpec:
             for name, value in zip(names, values, strict=False):
                 canonical_bytes(value, f"argument {name!r} of {self.function_id}")
             raise
+
+
+class _Shape(NamedTuple):
+    """What of a callable stays the same from one call of it to the next."""
+
+    code: CodeType | None
+    is_async: bool
+    signature: inspect.Signature | None
+    names: tuple[str, ...]
+    """Of the parameters that may be given by position."""
+    counts: range
+    """How many arguments it may be given where all are given by position."""
+
+
+def _shape_of(fn: Callable[..., Any]) -> _Shape:
+    """Its shape; a function keeps it, since it takes ten times as long to find out as a call.
+
+    Closures and bound methods are made anew all the time. So a function knows its shape, and
+    the one that its methods have; `functools.wraps` hands it on with everything else that a
+    function keeps, to one that has another code.
+    """
+    if isinstance(fn, FunctionType):
+        function, name = fn, "_durable_shape"
+    elif isinstance(fn, MethodType) and isinstance(fn.__func__, FunctionType):
+        function, name = fn.__func__, "_durable_method_shape"
+    else:
+        return _described_shape(fn, None)
+    shape: _Shape | None = function.__dict__.get(name)
+    if shape is None or shape.code is not function.__code__:
+        shape = function.__dict__[name] = _described_shape(fn, function.__code__)
+    return shape
+
+
+def _described_shape(fn: Callable[..., Any], code: CodeType | None) -> _Shape:
+    signature = signature_of(fn)
+    names = _positional_names(signature)
+    return _Shape(code, is_async(fn), signature, names, _counts(signature, len(names)))
 
 
 def identify(
@@ -271,6 +310,20 @@ def _positional_names(signature: inspect.Signature | None) -> tuple[str, ...]:
     return tuple(p.name for p in signature.parameters.values() if p.kind in kinds)
 
 
+def _counts(signature: inspect.Signature | None, most: int) -> range:
+    if signature is None:
+        return range(1)
+    needed = [
+        p
+        for p in signature.parameters.values()
+        if p.default is p.empty and p.kind not in _VARIADIC
+    ]
+    if any(p.kind is p.KEYWORD_ONLY for p in needed):
+        return range(0)
+    return range(len(needed), most + 1)
+
+
+_VARIADIC = {inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD}
 _REPR = reprlib.Repr()
 _SHORT = 60
 _REPR.maxstring = _REPR.maxother = _SHORT

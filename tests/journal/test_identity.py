@@ -417,3 +417,33 @@ def test_a_function_with_a_closure_is_described_each_time() -> None:
 
     assert identify(add, (1,), {}).spec is not identify(add, (1,), {}).spec
     assert digest(add, 1) == digest(add, 1)
+
+
+def test_a_wrapper_is_not_taken_for_the_function_whose_notes_it_carries() -> None:
+    """`functools.wraps` copies whatever a function keeps."""
+
+    async def charge(card: str) -> str:
+        return card
+
+    assert identify(charge, ("visa",), {}).spec.is_async
+
+    @functools.wraps(charge)
+    def at_once(card: str) -> str:
+        return card
+
+    assert not identify(at_once, ("visa",), {}).spec.is_async
+
+
+def test_arguments_are_counted_against_every_form_of_parameter() -> None:
+    """What was found out once about a function holds for its next calls."""
+
+    def keyword_only(a: int, *, b: int) -> None: ...
+
+    def optional(a: int, b: int = 2, *rest: int, c: int = 3) -> None: ...
+
+    for fn, args in [(keyword_only, (1,)), (optional, ())]:
+        with pytest.raises(TypeError, match="missing a required"):
+            identify(fn, args, {})
+    for count in range(1, 5):
+        assert identify(optional, tuple(range(count)), {}).digest
+    assert identify(keyword_only, (1,), {"b": 2}).digest
