@@ -223,8 +223,13 @@ def _run(command: Sequence[str], environment: Mapping[str, str]) -> None:
     """Run a module, its output passed on if it fails."""
     sys.stdout.write(f"\n$ python -m {' '.join(command)}\n")
     sys.stdout.flush()
+    # The checkout comes last on its path: where the package is installed, that one is tried.
+    start = (
+        f"import runpy, sys; sys.path.append({str(TESTS.parent)!r}); "
+        "runpy.run_module(sys.argv.pop(1), run_name='__main__', alter_sys=True)"
+    )
     subprocess.run(  # noqa: S603 - our own program
-        [sys.executable, "-m", *command], env=os.environ | environment, check=False
+        [sys.executable, "-c", start, *command], env=os.environ | environment, check=False
     )
 
 

@@ -101,7 +101,7 @@ def cycle() -> Any:
         (lambda: nested(5_000), EncodeError),
         (lambda: (number for number in range(3)), EncodeError),
         (lambda: memoryview(b"abc"), EncodeError),
-        (lambda: b"x" * 5_000, PayloadTooLargeError),
+        (lambda: b"x" * 70_000, PayloadTooLargeError),
     ],
     ids=["cycle", "too deep", "generator", "view", "too large"],
 )
@@ -127,7 +127,7 @@ async def test_a_result_that_cannot_be_recorded_fails_the_run_and_is_not_made_ag
             ctx.output("swallowed")
 
     store, agent = InMemoryStore(), agent_of(act)
-    codec = Codec(max_bytes=4_096)
+    codec = Codec(max_bytes=65_536)
     for _ in range(2):
         async with life(agent, store, codec=codec) as worker:
             run = await worker.submit(1, key="key", id="run")
