@@ -159,6 +159,7 @@ class Feed:
         self._tally.end(row.run_id, row.status, reason)
 
     async def _run(self, line: InputLine) -> None:
+        self._tally.begin(line.run_id)
         try:
             run = await self._accept(line)
             if run is not None:

@@ -15,6 +15,7 @@ import os
 import sys
 from collections.abc import Sequence
 
+from durable_agents.cli._bench import add_bench
 from durable_agents.cli._cancel import add_cancel
 from durable_agents.cli._demo import add_demo
 from durable_agents.cli._doctor import add_doctor
@@ -39,6 +40,7 @@ _COMMANDS = (
     add_cancel,
     add_resolve,
     add_prune,
+    add_bench,
     add_doctor,
 )
 

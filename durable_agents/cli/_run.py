@@ -14,15 +14,16 @@ from durable_agents.agent import Agent, AgentPlan
 from durable_agents.cli._agents import load_agent
 from durable_agents.cli._exit import ExitCode, UsageError
 from durable_agents.cli._feed import Feed
+from durable_agents.cli._garbage import collecting_seldom
 from durable_agents.cli._lines import InputLines
-from durable_agents.cli._options import named_count, positive, seconds
+from durable_agents.cli._options import Bounds, add_agent, add_bounds, seconds
 from durable_agents.cli._output_file import OutputFile
 from durable_agents.cli._show import progress, say
 from durable_agents.cli._stopping import stopping
 from durable_agents.cli._tally import RunReport, Tally, show_run_report
 from durable_agents.serialization import Codec
 from durable_agents.store import RunRow, SqliteReader, SqliteStore, StoreFacts
-from durable_agents.worker import Worker, WorkerSettings
+from durable_agents.worker import Worker
 
 __all__ = ["add_run"]
 
@@ -80,20 +81,8 @@ def add_run(commands: Any) -> None:  # noqa: ANN401 - argparse keeps the type to
 
 
 def _add_files(parser: argparse.ArgumentParser) -> None:
+    add_agent(parser)
     add = parser.add_argument
-    add(
-        "agent",
-        metavar="MODULE:AGENT",
-        help="the agent: an import path or the path of a .py file, then the name of an Agent, "
-        "of a subclass, or of a function that makes one",
-    )
-    add("--input", type=Path, required=True, metavar="FILE", help="the inputs, JSON lines")
-    add(
-        "--key",
-        metavar="FIELD",
-        help="field that inputs are ordered by, dotted where it lies deeper: of one value, one "
-        "run at a time, in the order of the lines (default: ordered with nobody)",
-    )
     add("--store", type=Path, required=True, metavar="FILE", help="made if it is missing")
     add(
         "--output",
@@ -105,22 +94,8 @@ def _add_files(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_settings(parser: argparse.ArgumentParser) -> None:
+    add_bounds(parser, concurrency=100)
     add = parser.add_argument
-    add(
-        "--concurrency",
-        type=positive,
-        default=100,
-        metavar="N",
-        help="most runs at the same time (default: %(default)s)",
-    )
-    add(
-        "--limit",
-        type=named_count,
-        action="append",
-        default=[],
-        metavar="NAME=N",
-        help="bound on calls in flight of functions that declare this limit; may be repeated",
-    )
     add(
         "--sync",
         choices=("full", "normal"),
@@ -146,20 +121,11 @@ class Options:
     store: Path
     output: Path | None
     id: str | None
-    concurrency: int
-    limit: list[tuple[str, int]]
+    bounds: Bounds
     sync: Literal["full", "normal"]
     grace: float
     json: bool
     quiet: bool
-
-    def settings(self) -> WorkerSettings:
-        """How the worker is to work."""
-        return WorkerSettings(
-            max_concurrent_runs=self.concurrency,
-            limits=dict(self.limit),
-            shutdown_grace_seconds=self.grace,
-        )
 
     def same_command(self) -> str:
         """How to go on."""
@@ -168,10 +134,12 @@ class Options:
         for name, value in given.items():
             if value is not None:
                 words += [f"--{name}", str(value)]
+        words += self.bounds.words()
         return shlex.join(words)
 
 
 def _run(arguments: argparse.Namespace) -> ExitCode:
+    arguments.bounds = Bounds.of(arguments)
     options = Options(**{
         field.name: getattr(arguments, field.name) for field in fields(Options)
     })
@@ -227,11 +195,13 @@ class _Command:
             if file is not None:
                 closing.push_async_callback(file.close)
             store = _CheckedStore(options, lambda: self._open(closing, file))
+            settings = options.bounds.settings(shutdown_grace_seconds=options.grace)
             worker = await closing.enter_async_context(
-                Worker(self._agent, store=store, settings=options.settings(), codec=self._codec)
+                Worker(self._agent, store=store, settings=settings, codec=self._codec)
             )
             closing.push_async_callback(self._reader.close)  # before the store's own end
             with (
+                collecting_seldom(),
                 stopping(worker),
                 progress("running", self._lines.count, is_quiet=options.quiet) as show,
             ):
@@ -243,7 +213,7 @@ class _Command:
                     file,
                     tally=Tally(report),
                     show=show,
-                    most=_SUBMITTED_PER_PLACE * options.concurrency,
+                    most=_SUBMITTED_PER_PLACE * options.bounds.concurrency,
                 ).work()
         return report
 

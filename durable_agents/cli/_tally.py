@@ -85,6 +85,9 @@ class Tally:
         self.report.changed += 1
         _keep(self.report.changed_lines, line)
 
+    def begin(self, run_id: str) -> None:
+        """A line's input is about to be submitted; who takes the time does it here."""
+
     def end(self, run_id: str, status: RunStatus, reason: str = "") -> None:
         """A run has come to its end, or to where it waits for a person."""
         report = self.report

@@ -9,7 +9,7 @@ import pytest
 
 from durable_agents.cli import main
 
-__all__ = ["Job"]
+__all__ = ["AGENT", "Job"]
 
 AGENT = """
 import msgspec
