@@ -180,8 +180,8 @@ def _check(options: Options, lines: InputLines) -> None:
         msg = f"--input {options.input} has no lines: there is nothing to measure"
         raise UsageError(msg)
     if options.in_process and (len(options.sweep.values) > 1 or options.repeat > 1):
-        name, value = options.sweep.name, options.sweep.values[0]
-        msg = f"--in-process measures one value once: take --sweep {name}={value}, no --repeat"
+        example = options.sweep.at(max(options.sweep.values))
+        msg = f"--in-process measures one value once: take --sweep {example}, no --repeat"
         raise UsageError(msg)
     if not (options.folder.is_dir() and os.access(options.folder, os.W_OK)):
         msg = f"--folder {options.folder} is no folder that can be written to; take another one"
