@@ -14,11 +14,12 @@ it:
 - Slow start (RFC 5681, 3.1): until there is a first sign of a queue the limit doubles.
 - An overload takes it down by a factor, at once (RFC 5681, 3.1; the factor of RFC 9438, 4.6).
 - Calls that were in flight when the limit changed say nothing about the new one: as many
-  samples are passed over. One burst of refusals thus counts once (RFC 6582, 3.2).
+  samples are passed over. After an overload, further overloads are among them, so that one
+  burst of refusals counts once (RFC 6582, 3.2).
 - A limit that nothing reaches is not raised (RFC 7661).
 - The baseline is the least mean of a round. It would stay so for ever where a service has
   become slower for good, so it is measured anew from time to time, as Envoy does its minRTT:
-  for one round at a quarter of the limit.
+  for one round at a quarter of the limit. The first time is when the slow start ends.
 """
 
 import math
@@ -96,7 +97,9 @@ class AdaptiveLimit(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
 def _check_overloads(given: Any) -> None:  # noqa: ANN401 - what authors hand over
     if isinstance(given, tuple):
-        is_fit = all(isinstance(kind, type) and issubclass(kind, BaseException) for kind in given)
+        is_fit = all(
+            isinstance(kind, type) and issubclass(kind, BaseException) for kind in given
+        )
     else:
         # A class can be called as well, and would say yes to every error.
         is_fit = callable(given) and not isinstance(given, type)
@@ -117,6 +120,7 @@ class LimitRule:
         "_baseline",
         "_count",
         "_estimate",
+        "_has_backed_off",
         "_is_probing",
         "_is_starting",
         "_passed_over",
@@ -155,12 +159,13 @@ class LimitRule:
         Returns:
             The limit from now on.
         """
-        if self._passed_over > 0:
-            self._passed_over -= 1
-        elif is_overload:
+        if is_overload and not (self._has_backed_off and self._passed_over > 0):
             self._is_starting = self._is_probing = False
             self._estimate = self._within_bounds(self._estimate * self._settings.backoff)
             self._begin_round(in_flight - 1)
+            self._has_backed_off = True
+        elif self._passed_over > 0:
+            self._passed_over -= 1
         else:
             self._count += 1
             self._total += latency
@@ -173,6 +178,7 @@ class LimitRule:
     def _begin_round(self, earlier: int) -> None:
         """Await new samples, once the calls that began earlier are through."""
         self._passed_over = earlier
+        self._has_backed_off = False
         self._size = max(_FEWEST_SAMPLES, self.limit)
         self._count = 0
         self._total = 0.0
@@ -186,22 +192,24 @@ class LimitRule:
         self._baseline = min(self._baseline, mean)
         if self._peak < self.limit:
             return
-        self._estimate = self._within_bounds(self._moved(mean))
-        self._rounds += 1
-        if self._rounds % _ROUNDS_PER_PROBE == 0:
-            self._is_probing = math.isfinite(self._settings.tolerance)
-
-    def _moved(self, mean: float) -> float:
-        """The estimate after a round in which the limit was reached."""
-        estimate = self._estimate
         bearable = self._settings.tolerance * self._baseline
         is_queueing = mean > bearable
+        # Slow start may have begun above what the service bears: its baseline is not trusted.
+        is_start_over = self._is_starting and is_queueing
         self._is_starting = self._is_starting and not is_queueing
-        if self._is_starting:
-            return 2 * estimate
-        gradient = bearable / mean if is_queueing else 1.0
-        aim = gradient * estimate + math.sqrt(estimate)
-        return estimate + _SMOOTHING * (aim - estimate)
+        self._estimate = self._within_bounds(
+            2 * self._estimate
+            if self._is_starting
+            else _moved(self._estimate, bearable / mean if is_queueing else 1.0)
+        )
+        self._rounds += 1
+        is_due = self._rounds % _ROUNDS_PER_PROBE == 0
+        self._is_probing = (is_start_over or is_due) and math.isfinite(bearable)
 
     def _within_bounds(self, estimate: float) -> float:
         return float(min(max(estimate, self._settings.minimum), self._settings.maximum))
+
+
+def _moved(estimate: float, gradient: float) -> float:
+    aim = gradient * estimate + math.sqrt(estimate)
+    return estimate + _SMOOTHING * (aim - estimate)
