@@ -24,7 +24,7 @@ it:
 
 import math
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 import msgspec
 
@@ -90,16 +90,13 @@ class AdaptiveLimit(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
     def is_overload(self, error: BaseException) -> bool:
         """Whether an exception of a call says that the service has too much to do."""
-        if isinstance(self.backs_off_on, tuple):
-            return isinstance(error, self.backs_off_on)
-        return self.backs_off_on(error)
+        overloads = self.backs_off_on
+        return overloads(error) if callable(overloads) else isinstance(error, overloads)
 
 
 def _check_overloads(given: Any) -> None:  # noqa: ANN401 - what authors hand over
     if isinstance(given, tuple):
-        is_fit = all(
-            isinstance(kind, type) and issubclass(kind, BaseException) for kind in given
-        )
+        is_fit = all(map(_is_exception_class, cast("tuple[object, ...]", given)))
     else:
         # A class can be called as well, and would say yes to every error.
         is_fit = callable(given) and not isinstance(given, type)
@@ -107,6 +104,10 @@ def _check_overloads(given: Any) -> None:  # noqa: ANN401 - what authors hand ov
         expected = "a tuple of exception classes or a function of one exception"
         msg = f"backs_off_on is {given!r}, expected {expected}"
         raise TypeError(msg)
+
+
+def _is_exception_class(kind: object) -> bool:
+    return isinstance(kind, type) and issubclass(kind, BaseException)
 
 
 class LimitRule:
@@ -177,12 +178,12 @@ class LimitRule:
 
     def _begin_round(self, earlier: int) -> None:
         """Await new samples, once the calls that began earlier are through."""
-        self._passed_over = earlier
+        self._passed_over: int = earlier
         self._has_backed_off = False
-        self._size = max(_FEWEST_SAMPLES, self.limit)
-        self._count = 0
-        self._total = 0.0
-        self._peak = 0
+        self._size: int = max(_FEWEST_SAMPLES, self.limit)
+        self._count: int = 0
+        self._total: float = 0.0
+        self._peak: int = 0
 
     def _end_round(self, mean: float) -> None:
         if self._is_probing:

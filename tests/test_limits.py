@@ -1,5 +1,7 @@
 """How many calls a service bears: found, kept, and given up again."""
 
+# ruff: noqa: ANN401, S311 - options and mistakes of any type; latencies are no secret
+
 import heapq
 import math
 import random
@@ -283,7 +285,7 @@ def test_figures_that_make_no_limit_are_refused(figures: dict[str, Any]) -> None
 @pytest.mark.parametrize("overloads", [RateLimited, (429,), [RateLimited], 429, (int,)])
 def test_what_cannot_tell_an_overload_is_refused(overloads: Any) -> None:
     """A bare class, too: it could be called, and would say yes to everything."""
-    with pytest.raises(TypeError, match="backs_off_on is .*expected a tuple of exception"):
+    with pytest.raises(TypeError, match=r"backs_off_on is .*expected a tuple of exception"):
         AdaptiveLimit(backs_off_on=overloads)
 
 
