@@ -24,6 +24,7 @@ it:
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, TypeAlias, cast
 
 import msgspec
@@ -110,6 +111,23 @@ def _is_exception_class(kind: object) -> bool:
     return isinstance(kind, type) and issubclass(kind, BaseException)
 
 
+@dataclass(slots=True)
+class _Round:
+    """The samples since the limit was last looked at."""
+
+    size: int
+    """Samples that it takes."""
+    earlier: int = 0
+    """Calls of before that are to be passed over first."""
+    has_backed_off: bool = False
+    """Whether an overload began it."""
+    count: int = 0
+    total: float = 0.0
+    """Seconds that the calls took together."""
+    peak: int = 0
+    """Most calls in flight."""
+
+
 class LimitRule:
     """The limit as it stands after the samples so far.
 
@@ -119,17 +137,12 @@ class LimitRule:
 
     __slots__ = (
         "_baseline",
-        "_count",
         "_estimate",
-        "_has_backed_off",
         "_is_probing",
         "_is_starting",
-        "_passed_over",
-        "_peak",
+        "_round",
         "_rounds",
         "_settings",
-        "_size",
-        "_total",
     )
 
     def __init__(self, settings: AdaptiveLimit) -> None:
@@ -137,10 +150,10 @@ class LimitRule:
         first = _INITIAL if settings.initial is None else settings.initial
         self._estimate = self._within_bounds(first)
         self._baseline = math.inf
-        self._rounds = 0
         self._is_starting = True
         self._is_probing = False
-        self._begin_round(0)
+        self._rounds = 0
+        self._round = _Round(self._round_size)
 
     @property
     def limit(self) -> int:
@@ -160,57 +173,52 @@ class LimitRule:
         Returns:
             The limit from now on.
         """
-        if is_overload and not (self._has_backed_off and self._passed_over > 0):
+        now = self._round
+        if is_overload and not (now.has_backed_off and now.earlier > 0):
             self._is_starting = self._is_probing = False
             self._estimate = self._within_bounds(self._estimate * self._settings.backoff)
-            self._begin_round(in_flight - 1)
-            self._has_backed_off = True
-        elif self._passed_over > 0:
-            self._passed_over -= 1
+            self._round = _Round(self._round_size, in_flight - 1, has_backed_off=True)
+        elif now.earlier > 0:
+            now.earlier -= 1
         else:
-            self._count += 1
-            self._total += latency
-            self._peak = max(self._peak, in_flight)
-            if self._count == self._size:
-                self._end_round(self._total / self._count)
-                self._begin_round(in_flight - 1)
+            now.count += 1
+            now.total += latency
+            now.peak = max(now.peak, in_flight)
+            if now.count == now.size:
+                self._end_round(now.total / now.count, now.peak)
+                self._round = _Round(self._round_size, in_flight - 1)
         return self.limit
 
-    def _begin_round(self, earlier: int) -> None:
-        """Await new samples, once the calls that began earlier are through."""
-        self._passed_over: int = earlier
-        self._has_backed_off = False
-        self._size: int = max(_FEWEST_SAMPLES, self.limit)
-        self._count: int = 0
-        self._total: float = 0.0
-        self._peak: int = 0
-
-    def _end_round(self, mean: float) -> None:
+    def _end_round(self, mean: float, peak: int) -> None:
         if self._is_probing:
             self._is_probing = False
             self._baseline = mean
             return
         self._baseline = min(self._baseline, mean)
-        if self._peak < self.limit:
-            return
+        if peak >= self.limit:
+            self._move(mean)
+
+    def _move(self, mean: float) -> None:
+        """Follow the latency of a round in which the limit was reached."""
         bearable = self._settings.tolerance * self._baseline
         is_queueing = mean > bearable
         # Slow start may have begun above what the service bears: its baseline is not trusted.
         is_start_over = self._is_starting and is_queueing
         self._is_starting = self._is_starting and not is_queueing
-        self._estimate = self._within_bounds(
-            2 * self._estimate
-            if self._is_starting
-            else _moved(self._estimate, bearable / mean if is_queueing else 1.0)
-        )
+        estimate = self._estimate
+        if self._is_starting:
+            aim = 2 * estimate
+        else:
+            gradient = bearable / mean if is_queueing else 1.0
+            aim = estimate + _SMOOTHING * (gradient * estimate + math.sqrt(estimate) - estimate)
+        self._estimate = self._within_bounds(aim)
         self._rounds += 1
         is_due = self._rounds % _ROUNDS_PER_PROBE == 0
         self._is_probing = (is_start_over or is_due) and math.isfinite(bearable)
 
+    @property
+    def _round_size(self) -> int:
+        return max(_FEWEST_SAMPLES, self.limit)
+
     def _within_bounds(self, estimate: float) -> float:
         return float(min(max(estimate, self._settings.minimum), self._settings.maximum))
-
-
-def _moved(estimate: float, gradient: float) -> float:
-    aim = gradient * estimate + math.sqrt(estimate)
-    return estimate + _SMOOTHING * (aim - estimate)
