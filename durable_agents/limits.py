@@ -23,15 +23,21 @@ it:
 """
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 import msgspec
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 __all__ = ["AdaptiveLimit", "LimitRule"]
 
-Overloads: TypeAlias = tuple[type[BaseException], ...] | Callable[[BaseException], bool]
+if TYPE_CHECKING:
+    Overloads: TypeAlias = tuple[type[BaseException], ...] | Callable[[BaseException], bool]
+else:
+    # msgspec knows no such union, and would not read settings from a file for it.
+    Overloads = Any
 
 _INITIAL = 10
 _FEWEST_SAMPLES = 10

@@ -5,6 +5,7 @@
 import asyncio
 from typing import Any
 
+import msgspec
 import pytest
 
 from durable_agents import AdaptiveLimit, InMemoryStore, RunnerContext, WorkerSettings, durable
@@ -205,6 +206,15 @@ async def test_an_outcome_stands_although_nobody_can_say_whether_it_is_an_overlo
 
     assert ["went on"] == await finish(agent_of(act), memory, limited(backs_off_on=wrong))
     assert "backs_off_on of limit 'llm' raised ZeroDivisionError" in caplog.text
+
+
+def test_limits_of_both_kinds_can_be_read_from_a_file() -> None:
+    """As settings are kept: what is an overload aside, which is code."""
+    text = b'{"limits": {"fixed": 3, "llm": {"maximum": 8}}}'
+
+    settings = msgspec.json.decode(text, type=WorkerSettings)
+
+    assert {"fixed": 3, "llm": AdaptiveLimit(maximum=8)} == settings.limits
 
 
 async def test_a_fixed_limit_is_told_as_it_was_set(memory: InMemoryStore) -> None:
