@@ -1,0 +1,59 @@
+"""A call of a run that has made many.
+
+    python -m benchmarks.throughput.one_run CALLS
+
+makes so many calls in sequence, and a thousand more that are timed one by one. Prints
+`microseconds` (the median; nearly all of it is the wait for the disk) and `cpu_microseconds`
+of a call (processor time of all threads, the mean).
+"""
+
+import asyncio
+import statistics
+import sys
+import time
+from pathlib import Path
+
+from benchmarks.contestant import report, scratch_folder
+from benchmarks.throughput.functions import STEPS
+from durable_agents import Agent, InputEvent, RunnerContext, SqliteStore, Worker
+
+TIMED_CALLS = 1000
+MICRO = 1e6
+
+
+def make_agent() -> Agent:
+    """An agent that puts out how long each of its last calls took."""
+    agent, step = Agent("one run", input=int), STEPS["trivial"]
+
+    @agent.action(InputEvent)
+    async def in_sequence(event: InputEvent[int], ctx: RunnerContext) -> None:
+        for number in range(event.input):
+            await ctx.durable(step, number, 0)
+        seconds: list[float] = []
+        cpu = time.process_time()
+        for number in range(TIMED_CALLS):
+            start = time.perf_counter()
+            await ctx.durable(step, number, 0)
+            seconds.append(time.perf_counter() - start)
+        ctx.output(statistics.median(seconds))
+        ctx.output((time.process_time() - cpu) / TIMED_CALLS)
+
+    return agent
+
+
+async def measure(calls: int, folder: Path) -> list[float]:
+    """Seconds of a call, and those of them that a processor was busy."""
+    store = SqliteStore(folder / "one_run.db", synchronous="full")
+    async with Worker(make_agent(), store=store) as worker:
+        return await (await worker.submit(calls)).result()
+
+
+def main() -> None:
+    """Measure, and say so."""
+    with scratch_folder() as folder:
+        seconds, cpu = asyncio.run(measure(int(sys.argv[1]), folder))
+    report(microseconds=seconds * MICRO, cpu_microseconds=cpu * MICRO)
+
+
+if __name__ == "__main__":
+    main()
