@@ -74,7 +74,9 @@ def parse() -> argparse.Namespace:
         parser.add_argument(name, type=int)
     parser.add_argument("--step", choices=STEPS, default="trivial")
     parser.add_argument("--bytes", type=int, default=0, help="what each call returns")
-    parser.add_argument("--threads", type=int, default=1, help="for functions that are not async")
+    parser.add_argument(
+        "--threads", type=int, default=1, help="for functions that are not async"
+    )
     parser.add_argument("--gc", choices=COLLECTORS, default="default")
     parser.add_argument("--profile", action="store_true", help="show where the time goes")
     return parser.parse_args()
