@@ -18,18 +18,8 @@ from pathlib import Path
 from benchmarks.comparison import Result, circumstances
 from benchmarks.workloads import WORKLOADS
 
-HEADS = (
-    "size",
-    "settings",
-    "figure",
-    "ours",
-    "against",
-    "theirs",
-    "ratio",
-    "lowest",
-    "highest",
-)
-RIGHT = {"ours", "theirs", "ratio", "lowest", "highest"}
+WORDS = ("size", "settings", "figure", "against")
+NUMBERS = ("ours", "theirs", "ratio", "lowest", "highest")
 GREAT = 100.0
 """From here on no decimals are shown."""
 
@@ -45,10 +35,7 @@ def main() -> None:
         if arguments.json:
             record["results"] = [result.as_record() for result in results]
             arguments.json.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
-    print(
-        f"{arguments.pairs} pairs; commit {record['commit'][:12]}; {record['machine']}; ",
-        end="",
-    )
+    print(f"{arguments.pairs} pairs; commit {record['commit'][:12]}; {record['machine']};")
     print(f"Python {record['python']}, SQLite {record['sqlite']}; synchronous=full")
     for workload, some in groupby(results, attrgetter("workload")):
         print(f"\n{workload}\n\n{table(list(some))}")
@@ -73,8 +60,8 @@ def parse() -> argparse.Namespace:
 
 def table(results: Sequence[Result]) -> str:
     """Medians over the pairs in Markdown, with the lowest and the highest ratio."""
-    rules = ("---:" if head in RIGHT else "---" for head in HEADS)
-    rows = [HEADS, tuple(rules), *map(cells, results)]
+    rules = ("---",) * len(WORDS) + ("---:",) * len(NUMBERS)
+    rows = [WORDS + NUMBERS, rules, *map(cells, results)]
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
@@ -85,8 +72,8 @@ def cells(result: Result) -> tuple[str, ...]:
         result.size,
         result.settings,
         result.figure,
-        shown(statistics.median(result.ours)),
         result.against,
+        shown(statistics.median(result.ours)),
         shown(statistics.median(result.theirs)),
         *(f"{ratio:.2f}" for ratio in (statistics.median(ratios), min(ratios), max(ratios))),
     )

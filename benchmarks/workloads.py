@@ -16,6 +16,9 @@ __all__ = ["WORKLOADS", "Measure"]
 Measure = Callable[[int, float], list[Result]]
 """Runs so many pairs, at a share of the real size, and gives what they came to."""
 
+Declare = Callable[[float], list[Comparison]]
+"""Comparisons of a workload, at a share of the real size."""
+
 OURS, BARE = "throughput.ours", "throughput.bare"
 BARE_COMMIT = "bare group commit"
 CALLS = Figure("calls/s", "calls_per_second", "rows_per_second")
@@ -149,9 +152,7 @@ def sized(count: int, scale: float) -> int:
     return max(1, round(count * scale))
 
 
-def run_all(
-    declare: Callable[[float], list[Comparison]], pairs: int, scale: float
-) -> list[Result]:
+def run_all(declare: Declare, pairs: int, scale: float) -> list[Result]:
     """Compare everything that a workload declares."""
     return [result for one in declare(scale) for result in compare(one, pairs)]
 

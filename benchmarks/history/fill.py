@@ -1,8 +1,8 @@
 """Fills a store with runs that have finished.
 
-What is written is what a worker wrote for one run, so many times, through the store's own verbs:
-only the numbers differ, and the end of each run, whose time is its number. So the file is the
-one that a worker would have left, and a test compares them.
+What is written is what a worker wrote for one run, so many times, through the store's own
+verbs: only the numbers differ, and the end of each run, whose time is its number. So the file
+is the one that a worker would have left, and a test compares them.
 
     python -m benchmarks.history.fill PATH RUNS
 

@@ -3,8 +3,9 @@
     python -m benchmarks.history.one_more PATH
 
 prints `start_milliseconds`, which a worker took to open the store; then, for each line that it
-reads, makes one run and prints its `milliseconds`, from the submit to its end. `synchronous="full"`.
-So two stores can take turns, run by run, and whatever slows the machine slows both.
+reads, makes one run and prints its `milliseconds`, from the submit to its end.
+`synchronous="full"`. So two stores can take turns, run by run, and whatever slows the machine
+slows both.
 """
 
 import asyncio

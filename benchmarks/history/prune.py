@@ -2,8 +2,8 @@
 
     python -m benchmarks.history.prune PATH NUMBER
 
-forgets the runs below that number, in as many transactions as the store wants for it, and prints
-`runs_per_second` and `seconds`. `synchronous="full"`.
+forgets the runs below that number, in as many transactions as the store wants for it, and
+prints `runs_per_second` and `seconds`. `synchronous="full"`.
 """
 
 import asyncio

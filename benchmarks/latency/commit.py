@@ -3,9 +3,9 @@
     python -m benchmarks.latency.commit idle|busy COMMITS
 
 prints `p50_milliseconds` and `p99_milliseconds` from `append` to its future, as the coroutine
-sees it that waits for it. The busy loop has another task that computes for a millisecond in each
-of its passes, so the writer's thread has to fight for the interpreter's lock, and the commit has
-to wait for its turn in the loop. `synchronous="full"`.
+sees it that waits for it. The busy loop has another task that computes for a millisecond in
+each of its passes, so the writer's thread has to fight for the interpreter's lock, and the
+commit has to wait for its turn in the loop. `synchronous="full"`.
 """
 
 import asyncio
