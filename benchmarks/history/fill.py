@@ -17,26 +17,12 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from benchmarks.contestant import report
-from durable_agents import Agent, InMemoryStore, InputEvent, RunnerContext, SqliteStore, Worker
+from benchmarks.history.agent import agent
+from durable_agents import InMemoryStore, SqliteStore, Worker
 from durable_agents.journal import Entry, RunAccepted, RunCompleted, RunStatus
 from durable_agents.store import NewRun, Store, Write
 
-__all__ = ["agent", "fill"]
-
 RUNS_PER_COMMIT = 5_000
-
-agent = Agent("history", input=int)
-
-
-async def increase(value: int) -> int:
-    """A durable function that costs nothing."""
-    return value + 1
-
-
-@agent.action(InputEvent)
-async def call_once(event: InputEvent[int], ctx: RunnerContext) -> None:
-    """One call, so that a run is an acceptance, a call and an end."""
-    await ctx.durable(increase, event.input)
 
 
 async def record() -> tuple[NewRun, list[list[Entry]]]:

@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 
 from benchmarks.contestant import report
-from benchmarks.history.fill import agent
+from benchmarks.history.agent import agent
 from durable_agents import SqliteStore, Worker
 
 MILLI = 1e3
