@@ -45,15 +45,20 @@ class _InCommit:
         self._shim = shim
         self._said = said
         self._chance = random.Random(seed)  # noqa: S311 - not a secret
+        self._lives = 0
 
     def environment(self, share: int) -> Mapping[str, str]:
         """The shim, and what it is to do."""
         call = self._chance.choice(list(_PER_CALL))
+        self._lives += 1
+        # Any moment, and then one in the second half: a run that five lives in a row end
+        # before it gets anywhere is given up, as it should be, for what may have ended them.
+        moment = self._chance.uniform(0.0 if self._lives % 2 else 0.5, 1.0)
         faults = Faults(
             folder=self._folder,
             call=call,
-            # Half of a life's share on average: what is left over is for the last life.
-            at=1 + int(self._chance.random() * share * _PER_CALL[call]),
+            # Less than a life's share on average: what is left over is for the last life.
+            at=1 + int(moment * share * _PER_CALL[call]),
             do=self._chance.choice(["kill-before", "kill-after"]),
             said=self._said,
         )
