@@ -76,8 +76,8 @@ def measured(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
         key, figure = RATES.get(line["workload"], ("seconds", "seconds"))
         at = f" at {line['in_flight']}" if line["workload"] == "W2" else ""
         workload, size = line["workload"] + at, f"{line['system']} {line['version']}"
-        row = {"workload": workload, "size": size, "figure": figure, "ratios": []}
-        found.setdefault((workload, size), row)["ratios"].append(line[key])
+        one = {"workload": workload, "size": size, "figure": figure, "ratios": list[float]()}
+        found.setdefault((workload, size), one)["ratios"].append(line[key])
     return list(found.values())
 
 

@@ -7,7 +7,7 @@ Files are made in the current folder, since that is the disk that somebody asked
 import gc
 import json
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -32,7 +32,7 @@ def report(**figures: float) -> None:
 
 
 @contextmanager
-def scratch_folder() -> Iterator[Path]:
+def scratch_folder() -> Generator[Path]:
     """A folder for stores, on the disk of the current one."""
     with tempfile.TemporaryDirectory(dir=".", ignore_cleanup_errors=True) as name:
         yield Path(name)

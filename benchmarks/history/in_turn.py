@@ -9,7 +9,7 @@ as after a restart of the process and not of the machine.
 import json
 import statistics
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -44,7 +44,7 @@ class Adder:
 
 
 @contextmanager
-def adding(path: Path) -> Iterator[Adder]:
+def adding(path: Path) -> Generator[Adder]:
     """Start a worker on a store, and stop it."""
     with subprocess.Popen(  # noqa: S603 - our own program
         command("history.one_more", path),
