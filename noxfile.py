@@ -32,7 +32,16 @@ CLOSING_LINES = ROOT / ".nox" / "closing-lines.txt"
 TYPED = ["durable_agents", "tests/typing"]
 
 # Rooms below the edges are decided without I/O, so nothing excuses a branch without a test.
-DECIDING_ROOMS = ["errors", "clock", "events", "serialization", "retry", "journal", "scheduler"]
+DECIDING_ROOMS = [
+    "errors",
+    "clock",
+    "events",
+    "serialization",
+    "retry",
+    "limits",
+    "journal",
+    "scheduler",
+]
 
 nox.options.sessions = [
     "lint",

@@ -58,6 +58,7 @@ from durable_agents.events import (
     OutputEvent,
 )
 from durable_agents.journal import durable
+from durable_agents.limits import AdaptiveLimit
 from durable_agents.memory import MemoryObject, MemoryRef
 from durable_agents.retry import RetryPolicy
 from durable_agents.serialization import Codec, Payload
@@ -75,6 +76,7 @@ from durable_agents.worker import (
 )
 
 __all__ = [
+    "AdaptiveLimit",
     "Agent",
     "CallFailedError",
     "CallInfo",

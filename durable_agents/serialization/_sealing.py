@@ -13,6 +13,7 @@ SHARED = "+shared"
 
 _MAC_BYTES = 32
 _FASTEST = 1  # the event loop waits while a payload is compressed
+_SAMPLED_ABOVE, _SAMPLE_BYTES = 2**16, 2**12
 _LAYERS: frozenset[tuple[str, ...]] = frozenset({
     (),
     ("zlib",),
@@ -69,7 +70,7 @@ class Sealing:
         return self._verified(encoding, data)
 
     def _layered(self, form: str, data: bytes) -> Payload:
-        if len(data) > self._compress_above:
+        if len(data) > self._compress_above and _may_shrink(data):
             compressed = zlib.compress(data, _FASTEST)
             if len(compressed) < len(data):
                 form, data = f"{form}+zlib", compressed
@@ -127,6 +128,22 @@ class Sealing:
             problem = f"it is damaged, or unpacks to more than {max_bytes:,} bytes"
             raise DecodeError(encoding, problem)
         return whole
+
+
+def _may_shrink(data: bytes) -> bool:
+    """Whether compression is worth a try: images, archives and encrypted data never shrink.
+
+    A megabyte of those would hold the loop up for tens of milliseconds, so samples decide.
+    """
+    if len(data) <= _SAMPLED_ABOVE:
+        return True
+    middle = len(data) // 2
+    sample = b"".join((
+        data[:_SAMPLE_BYTES],
+        data[middle : middle + _SAMPLE_BYTES],
+        data[-_SAMPLE_BYTES:],
+    ))
+    return len(zlib.compress(sample, _FASTEST)) < len(sample)
 
 
 def _mac(secret: bytes, encoding: str, data: bytes) -> bytes:

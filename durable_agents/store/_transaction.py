@@ -22,6 +22,10 @@ _COMMIT_BYTES, _ROW_BYTES = 2 * 4096, 1024
 are written, so that small commits come to forty times the bytes of their entries."""
 
 _ROWS_PER_STATEMENT = 32
+"""Most rows of which the rest of a table's is written at once."""
+_MANY_ROWS = (128, _ROWS_PER_STATEMENT)
+"""Rows of one statement, while there are so many. Their values stay below 999, which is as many
+as every SQLite takes."""
 
 
 class Transaction:
@@ -190,9 +194,14 @@ def _insert(connection: sqlite3.Connection, sql: str, rows: Sequence[Row]) -> No
     A statement gives the interpreter's lock away and has to get it back, which takes up to 5 ms
     beside a busy loop. Also, four rows of one statement take as long as three of their own.
     """
-    for start in range(0, len(rows), _ROWS_PER_STATEMENT):
-        some = rows[start : start + _ROWS_PER_STATEMENT]
-        connection.execute(_of_many(sql, len(some)), tuple(chain.from_iterable(some)))
+    start = 0
+    while start < len(rows):
+        left = len(rows) - start
+        # Few different statements, so that all of them stay prepared.
+        count = next((many for many in _MANY_ROWS if many <= left), left)
+        some = rows[start : start + count]
+        connection.execute(_of_many(sql, count), tuple(chain.from_iterable(some)))
+        start += count
 
 
 @cache

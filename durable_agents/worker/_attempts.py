@@ -25,6 +25,7 @@ from durable_agents.errors import (
 )
 from durable_agents.journal import CallBegun, CallRetried, is_async
 from durable_agents.retry import RetryPolicy
+from durable_agents.worker._adaptive_places import AdaptivePlaces
 from durable_agents.worker._call import CallInProgress, Failed, Outcome, Scope
 from durable_agents.worker._current import CURRENT_CALL
 from durable_agents.worker._lease import Lease
@@ -132,10 +133,14 @@ class Attempts:
         except BaseException:
             limit.give_back()
             raise
-        return await self._attempt_in_place(call, partial(_leave, calls, limit))
+        adaptive = limit if isinstance(limit, AdaptivePlaces) else None
+        return await self._attempt_in_place(call, partial(_leave, calls, limit), adaptive)
 
     async def _attempt_in_place(
-        self, call: CallInProgress, leave: Callable[[], None]
+        self,
+        call: CallInProgress,
+        leave: Callable[[], None],
+        adaptive: AdaptivePlaces | None = None,
     ) -> Outcome:
         future = None
         try:
@@ -146,7 +151,9 @@ class Attempts:
                 await self._make_sure(self._services.lease)
             if not call.identity.spec.is_async:
                 future = self._start_thread(call, leave)
-            return await self._bounded_outcome(call, future)
+            if adaptive is None:
+                return await self._bounded_outcome(call, future)
+            return await self._observed_outcome(call, future, adaptive)
         finally:
             # A plain function keeps its places until it returns, whoever still waits for it.
             if future is None:
@@ -181,6 +188,24 @@ class Attempts:
         if self._scope.is_aborted:
             raise RunAborted(_LOST)
         return function()
+
+    async def _observed_outcome(
+        self,
+        call: CallInProgress,
+        future: "asyncio.Future[Any] | None",
+        adaptive: AdaptivePlaces,
+    ) -> Outcome:
+        """The outcome of an attempt, told to the limit that it counts for."""
+        clock = self._services.clock
+        began = clock.monotonic()
+        outcome = await self._bounded_outcome(call, future)
+        error = outcome.error if type(outcome) is Failed else None
+        try:
+            adaptive.observe(clock.monotonic() - began, error)
+        except Exception as wrong:  # noqa: BLE001 - what the author's function raises
+            # The call has had its effect: its outcome stands, whatever becomes of the limit.
+            self._scope.warn(f"backs_off_on of limit {call.options.limit!r} raised {wrong!r}")
+        return outcome
 
     async def _bounded_outcome(
         self, call: CallInProgress, future: "asyncio.Future[Any] | None"

@@ -42,11 +42,13 @@ class ActionTasks:
         """Tasks that have not ended, without the action's own; None: there never were any."""
         self._root: asyncio.Task[Any] | None = None
 
+    def start_with(self, task: asyncio.Task[Any]) -> None:
+        """The action's own task was made; an eager one has made its first step by then."""
+        self._root = task
+
     def take_in(self, task: asyncio.Task[Any]) -> None:
-        """A task has started; the first one is the action's own."""
-        if self._root is None:
-            self._root = task
-        elif not task.done():  # an eager task may have ended already
+        """Another one has started."""
+        if not task.done():  # an eager task may have ended already
             if self.children is None:
                 self.children = set()
             self.children.add(task)
@@ -185,7 +187,7 @@ class Lineage:
         spawn: Callable[..., asyncio.Task[T]],
         name: str,
     ) -> asyncio.Task[T]:
-        """Start a task in a branch that is there already.
+        """Start a task in a branch that is there already; the caller notes whose it is.
 
         Args:
             coroutine: What the task does.
@@ -193,9 +195,7 @@ class Lineage:
             spawn: `create_task` of what keeps and awaits the task; called where no action runs.
             name: Name of the task.
         """
-        task = spawn(InBranch(coroutine, branch, self), name=name)
-        branch.tasks.take_in(task)
-        return task
+        return spawn(InBranch(coroutine, branch, self), name=name)
 
     def task(
         self, coroutine: Coroutine[Any, Any, T], *, name: str, context: Context

@@ -29,6 +29,11 @@ class Places:
         self._calm: asyncio.Future[None] | None = None
 
     @property
+    def count(self) -> int:
+        """How many there are."""
+        return self._count
+
+    @property
     def taken_count(self) -> int:
         """How many are taken."""
         return self._count - self._free

@@ -198,12 +198,10 @@ class ActiveRun:
         elif self._agenda:
             action_run = self._next_action_run()
             self._action_run = action_run
-            self._services.lineage.start(
-                self._execute(action_run),
-                action_run.root,
-                self._spawn,
-                f"{self.run_id} {action_run.action.name}",
-            )
+            name = f"{self.run_id} {action_run.action.name}"
+            steps, lineage = self._execute(action_run), self._services.lineage
+            task = lineage.start(steps, action_run.root, self._spawn, name)
+            action_run.tasks.start_with(task)
         else:
             self._run_task(self._complete(None, NO_EFFECTS), "complete")
 

@@ -8,8 +8,10 @@ from dataclasses import dataclass, field
 from durable_agents.clock import Clock
 from durable_agents.errors import DefinitionError
 from durable_agents.journal import RunStatus
+from durable_agents.limits import AdaptiveLimit
 from durable_agents.serialization import Codec
 from durable_agents.store import Store
+from durable_agents.worker._adaptive_places import AdaptivePlaces
 from durable_agents.worker._call import CallInProgress
 from durable_agents.worker._delivery import Ticker
 from durable_agents.worker._lease import Lease
@@ -87,6 +89,10 @@ def make_services(
         ticker=Ticker(loop),
         threads=DaemonThreads(settings.num_sync_threads, "durable-agents-sync"),
         calls=Places(settings.num_async_threads),
-        limits={name: Places(bound) for name, bound in settings.limits.items()},
+        limits={name: _places(bound) for name, bound in settings.limits.items()},
         outputs=OutputSignal(),
     )
+
+
+def _places(bound: int | AdaptiveLimit) -> Places:
+    return AdaptivePlaces(bound) if isinstance(bound, AdaptiveLimit) else Places(bound)

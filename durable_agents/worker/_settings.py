@@ -1,11 +1,13 @@
 """How a worker works; every figure has a default and a unit."""
 
 import os
+from collections.abc import Mapping
 from typing import Literal
 
 import msgspec
 
 from durable_agents.journal import DivergencePolicy
+from durable_agents.limits import AdaptiveLimit
 
 __all__ = ["WorkerSettings"]
 
@@ -24,9 +26,11 @@ class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     asynchronous work runs on; here a call that waits is a coroutine and costs no thread."""
     num_sync_threads: int = msgspec.field(default_factory=lambda: 2 * (os.cpu_count() or 1))
     """Most threads for durable functions that are plain `def`, >= 1. Default 2 x CPU cores."""
-    limits: dict[str, int] = msgspec.field(default_factory=dict[str, int])
-    """Bounds by name, each >= 1, on calls in flight of the functions that declare
-    `limit=name`."""
+    limits: Mapping[str, int | AdaptiveLimit] = msgspec.field(
+        default_factory=dict[str, int | AdaptiveLimit]
+    )
+    """Bounds by name on calls in flight of the functions that declare `limit=name`: a figure
+    >= 1, or an `AdaptiveLimit` that finds its own."""
     on_divergence: DivergencePolicy = "protect"
     """When an action does not repeat its recorded calls: `"clear"` drops what no longer fits
     and goes on, `"protect"` (default) does so unless a call that must not repeat would be
@@ -54,7 +58,11 @@ class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
             "num_async_threads": self.num_async_threads,
             "num_sync_threads": self.num_sync_threads,
             "max_payload_bytes": self.max_payload_bytes,
-            **{f"limits[{name!r}]": bound for name, bound in self.limits.items()},
+            **{
+                f"limits[{name!r}]": bound
+                for name, bound in self.limits.items()
+                if not isinstance(bound, AdaptiveLimit)
+            },
         }
         for name, count in counts.items():
             if count < 1:

@@ -92,6 +92,7 @@ def call_from_thread(
             return
         lineage = caller.services.lineage
         task = lineage.start(call, branch, loop.create_task, "durable_sync")
+        branch.tasks.take_in(task)
         task.add_done_callback(finish)
 
     def finish(task: asyncio.Task[Any]) -> None:

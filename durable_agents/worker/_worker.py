@@ -56,6 +56,9 @@ class WorkerStatistics(msgspec.Struct, frozen=True, kw_only=True):
     """Runs that were parked since the worker started."""
     cancelled: int
     """Runs that were cancelled since the worker started."""
+    limits: dict[str, int]
+    """By name, how many calls each of `WorkerSettings.limits` admits now: the figure that was
+    set, or what an `AdaptiveLimit` has come to."""
 
 
 class Worker(RunVerbs):
@@ -266,6 +269,7 @@ class Worker(RunVerbs):
             failed=ended[RunStatus.FAILED] + ended[RunStatus.BLOCKING],
             parked=ended[RunStatus.PARKED],
             cancelled=ended[RunStatus.CANCELLED],
+            limits={name: limit.count for name, limit in self._opened.limits.items()},
         )
 
     def _make_dispatcher(self, services: Services, owner: str) -> Dispatcher:

@@ -164,6 +164,7 @@ def test_a_session_runs_the_marked_tests_and_passes_when_all_rows_are_proved(
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(60)
 @pytest.mark.parametrize("processes", [(), ("-n", "1")])
 def test_a_session_fails_while_a_row_is_open(
     tmp_path: Path, processes: tuple[str, ...]

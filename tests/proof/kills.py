@@ -17,21 +17,23 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from tests.crash.random_kills import Process, Report, kill_again_and_again
 from tests.crash.verdict import conclude, figures
+from tests.crash.workload import WITNESS
 from tests.proof.faults import Faults, build, compiler
 
 __all__ = ["CommitReport", "kill_in_commits"]
 
-_PER_CALL: dict[Literal["write", "sync", "any"], float] = {
-    "write": 1.4,
-    "sync": 0.1,
-    "any": 1.5,
-}
+Kind: TypeAlias = Literal["write", "sync", "any"]
+
+_PER_CALL: dict[Kind, float] = {"write": 1.4, "sync": 0.1, "any": 1.5}
 """Writes and syncs of the store for each call that settles (measured): a commit holds the
 entries of several runs, and writes each page that they change in two pieces."""
+_MOST_PER_CALL = 8.0
+"""How many times that it may be: after several crashes runs are started one by one, and then a
+commit holds the entries of one."""
 RUNS_PER_KILL = 5
 """Inputs for each kill, unless told otherwise: so many that a process gets somewhere before it
 is killed, see `workload`."""
@@ -45,19 +47,41 @@ class _InCommit:
         self._shim = shim
         self._said = said
         self._chance = random.Random(seed)  # noqa: S311 - not a secret
+        self._lives = 0
+        self._per_call = dict(_PER_CALL)
+        self._last: tuple[Kind, int] | None = None
+        self._ends = 0
 
     def environment(self, share: int) -> Mapping[str, str]:
         """The shim, and what it is to do."""
+        self._learn()
         call = self._chance.choice(list(_PER_CALL))
+        self._lives += 1
+        # Any moment, and then one in the second half: a run that five lives in a row end
+        # before it gets anywhere is given up, as it should be, for what may have ended them.
+        moment = self._chance.uniform(0.0 if self._lives % 2 else 0.5, 1.0)
+        # Less than a life's share on average: what is left over is for the last life.
+        at = 1 + int(moment * share * self._per_call[call])
+        self._last = call, at
         faults = Faults(
             folder=self._folder,
             call=call,
-            # Half of a life's share on average: what is left over is for the last life.
-            at=1 + int(self._chance.random() * share * _PER_CALL[call]),
+            at=at,
             do=self._chance.choice(["kill-before", "kill-after"]),
             said=self._said,
         )
         return faults.environment(self._shim)
+
+    def _learn(self) -> None:
+        """How far the last life got for as many writes as it made."""
+        witness = self._folder / WITNESS
+        ends = witness.read_bytes().count(b'"end"') if witness.exists() else 0
+        if self._last is not None:
+            call, at = self._last
+            seen = at / max(1, ends - self._ends) / _PER_CALL[call]
+            factor = (self._per_call[call] / _PER_CALL[call] + seen) / 2
+            self._per_call[call] = _PER_CALL[call] * min(max(factor, 1.0), _MOST_PER_CALL)
+        self._ends = ends
 
     def kill(self, process: Process, share: int) -> bool:  # noqa: ARG002 - the killer's port
         """Wait for the end that the shim brings about; False if the work was done first."""

@@ -9,7 +9,7 @@ import re
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
-from durable_agents import InMemoryStore, Run, RunError, Worker, WorkerSettings
+from durable_agents import InMemoryStore, Run, RunError, StoreError, Worker, WorkerSettings
 from durable_agents.journal import (
     CallAbandoned,
     CallsCleared,
@@ -155,7 +155,7 @@ async def result_of(run: Run) -> Outcome | str:
     """What the driver is told of a run: its output, or the status in which it ended."""
     try:
         outputs = await run.result()
-    except RunError as error:
+    except (RunError, StoreError) as error:
         return type(error).__name__
     return returned(outputs[0]) if len(outputs) == 1 else f"{len(outputs)} outputs"
 

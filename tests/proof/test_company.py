@@ -9,7 +9,7 @@ from tests.proof.company import VISITS, WAL_AFTERWARDS, Visit, keep_company
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 
 
-@pytest.mark.parametrize("shared", [False, True])
+@pytest.mark.parametrize("shared", [False, pytest.param(True, marks=pytest.mark.crash)])
 @pytest.mark.parametrize("visit", VISITS)
 def test_company_disturbs_nobody(tmp_path: Path, visit: Visit, shared: bool) -> None:
     """Every run ends, nothing is repeated or lost, and the log comes down again."""

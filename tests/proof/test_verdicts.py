@@ -93,11 +93,11 @@ def test_what_a_layer_runs_is_there(layer: proof.Layer | proof.TestedLayer) -> N
 @pytest.mark.slow
 def test_crashes_at_every_moment_of_some_trees_breach_nothing() -> None:
     """The same seeds each time; the layer's own session tries many more."""
-    report = crash_everywhere(points=300)
+    report = crash_everywhere(points=100)
 
     assert [] == report.breaches
-    assert 300 <= report.points
-    assert 100 <= report.in_recovery
+    assert 100 <= report.points
+    assert 30 <= report.in_recovery
 
 
 @contextmanager

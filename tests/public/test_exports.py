@@ -8,6 +8,7 @@ import pytest
 import durable_agents
 
 NAMES = [
+    "AdaptiveLimit",
     "Agent",
     "CallFailedError",
     "CallInfo",

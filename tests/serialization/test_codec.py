@@ -3,6 +3,7 @@
 # ruff: noqa: ANN401 - values of any type
 
 import math
+import random
 import sys
 import threading
 import zlib
@@ -605,6 +606,25 @@ def test_what_does_not_shrink_is_not_compressed() -> None:
 
     assert codec.encode(noise, "w").encoding == "plain"
     assert Codec(compress_above=None).encode("a" * 50_000, "w").encoding == "plain"
+
+
+def test_a_large_value_that_does_not_shrink_is_told_by_samples(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The loop waits while a payload is compressed: 30 ms for a megabyte of an image."""
+    compress, tried = zlib.compress, list[int]()
+
+    def counted(data: bytes, level: int) -> bytes:
+        tried.append(len(data))
+        return compress(data, level)
+
+    monkeypatch.setattr(zlib, "compress", counted)
+    noise = random.Random(1).randbytes(10**6)  # noqa: S311 -- the same each time
+
+    assert CODEC.encode(noise, "w").encoding == "plain"
+    assert sum(tried) < len(noise) / 50
+    assert CODEC.encode(bytes(10**6) + noise, "w").encoding == "plain+zlib"
+    assert CODEC.encode(noise + bytes(10**6), "w").encoding == "plain+zlib"
 
 
 def test_a_payload_beyond_the_limit_is_refused() -> None:

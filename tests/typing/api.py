@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, assert_type
 
 from durable_agents import (
+    AdaptiveLimit,
     Agent,
     Event,
     InMemoryStore,
@@ -121,7 +122,13 @@ class Shop(Agent):
 
 async def main() -> None:
     """How a program runs its agents."""
-    settings = WorkerSettings(max_concurrent_runs=10)
+    overloads = AdaptiveLimit(backs_off_on=lambda error: "429" in str(error))
+    fixed = {"payments": 4}
+    WorkerSettings(limits=fixed)
+    settings = WorkerSettings(
+        max_concurrent_runs=10,
+        limits={**fixed, "llm": overloads, "mail": AdaptiveLimit(backs_off_on=(OSError,))},
+    )
     async with Worker(agent, store=SqliteStore("agents.db"), settings=settings) as worker:
         run = await worker.submit(Order(7), key="order-7", id="once")
         for output in await run.result():
