@@ -26,7 +26,7 @@ class Sweep:
     def settings(self, others: WorkerSettings, value: int) -> WorkerSettings:
         """The settings of one point: the limit at this value, all else as it was."""
         if self.name.startswith(_NAMED):
-            limits = others.limits | {self.name.removeprefix(_NAMED): value}
+            limits = {**others.limits, self.name.removeprefix(_NAMED): value}
             return msgspec.structs.replace(others, limits=limits)
         return msgspec.structs.replace(others, **{self.name: value})
 
