@@ -119,10 +119,11 @@ class DurableCalls:
             self._abandon(call)
             raise
         except StoreError as error:
-            error.add_note(
-                f"{call()} could not be recorded; the run goes on from its last record when "
-                "the store is back"
-            )
+            if type(decision) is not Replay:  # else it is what the function raised, once
+                error.add_note(
+                    f"{call()} could not be recorded; the run goes on from its last record "
+                    "when the store is back"
+                )
             raise
         call.branch.move_on(call.settled_at)
         # What the caller gets live is what a replay would give: exact scalars as they are,

@@ -29,6 +29,7 @@ from durable_agents import (
     RunnerContext,
     RunParkedError,
     Store,
+    StoreUnavailableError,
     TerminalError,
     UnsupportedCallableError,
     WorkerSettings,
@@ -98,6 +99,27 @@ async def test_a_settled_call_is_not_executed_again(store: Store) -> None:
     assert await finish(agent, store) == [42]
     assert calls.made == [21]
     assert gate.visits == 2
+
+
+async def test_a_recorded_error_of_a_store_is_not_taken_for_one_of_ours(store: Store) -> None:
+    """A function may use a store itself, and raise what that raises."""
+    gate = Gate()
+
+    async def look_up() -> None:
+        path = "theirs.db"
+        raise StoreUnavailableError(path, "it is away")
+
+    async def act(event: Any, ctx: RunnerContext) -> None:
+        try:
+            await ctx.durable(look_up)
+        except StoreUnavailableError as error:
+            await gate.wait()
+            ctx.output([error.problem, *getattr(error, "__notes__", [])])
+
+    agent = agent_of(act)
+    await interrupt(agent, store, gate)
+
+    assert [["it is away"]] == await finish(agent, store)
 
 
 @pytest.mark.rows("RV-07", "DC-08", "DE-04")
