@@ -28,6 +28,7 @@ from typing import Any, NamedTuple, cast
 
 from durable_agents.errors import EncodeError, UnsupportedCallableError
 from durable_agents.journal._options import (
+    VARIADIC,
     DurableOptions,
     check_reconciler,
     declared_options,
@@ -316,14 +317,13 @@ def _counts(signature: inspect.Signature | None, most: int) -> range:
     needed = [
         p
         for p in signature.parameters.values()
-        if p.default is p.empty and p.kind not in _VARIADIC
+        if p.default is p.empty and p.kind not in VARIADIC
     ]
     if any(p.kind is p.KEYWORD_ONLY for p in needed):
         return range(0)
     return range(len(needed), most + 1)
 
 
-_VARIADIC = {inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD}
 _REPR = reprlib.Repr()
 _SHORT = 60
 _REPR.maxstring = _REPR.maxother = _SHORT

@@ -8,6 +8,7 @@ from typing import Any, Literal, TypeAlias, TypeVar
 from durable_agents.retry import RetryPolicy
 
 __all__ = [
+    "VARIADIC",
     "DurableOptions",
     "OnInterrupt",
     "check_reconciler",
@@ -133,7 +134,7 @@ def check_reconciler(reconciler: Callable[..., Any], fn: Callable[..., Any]) -> 
     offered = signature_of(fn)
     if offered is None or _accepts(wanted, offered):
         return True
-    if all(p.default is not p.empty or p.kind in _VARIADIC for p in wanted.parameters.values()):
+    if all(p.default is not p.empty or p.kind in VARIADIC for p in wanted.parameters.values()):
         return False
     msg = (
         f"the reconciler {reconciler!r} takes {wanted}; it must take no argument or the "
@@ -142,7 +143,8 @@ def check_reconciler(reconciler: Callable[..., Any], fn: Callable[..., Any]) -> 
     raise TypeError(msg)
 
 
-_VARIADIC = {inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD}
+VARIADIC = {inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD}
+"""Kinds of parameters that take any number of arguments."""
 
 
 def _accepts(wanted: inspect.Signature, offered: inspect.Signature) -> bool:
@@ -152,7 +154,7 @@ def _accepts(wanted: inspect.Signature, offered: inspect.Signature) -> bool:
     for parameter in offered.parameters.values():
         if parameter.kind is parameter.KEYWORD_ONLY:
             keywords[parameter.name] = None
-        elif parameter.kind not in _VARIADIC:
+        elif parameter.kind not in VARIADIC:
             positional.append(None)
     try:
         wanted.bind(*positional, **keywords)
