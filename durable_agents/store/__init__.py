@@ -16,7 +16,7 @@ from durable_agents.store._port import (
 )
 from durable_agents.store._sqlite import SqliteStore
 from durable_agents.store._sqlite_reader import SqliteReader
-from durable_agents.store._states import GONE, acceptance_in, state_in, state_of
+from durable_agents.store._states import GONE, acceptance_in, name_of, state_in, state_of
 
 __all__ = [
     "GONE",
@@ -43,6 +43,7 @@ __all__ = [
     "acceptance_in",
     "every_run",
     "examine",
+    "name_of",
     "state_in",
     "state_of",
 ]

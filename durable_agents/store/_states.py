@@ -10,13 +10,18 @@ from typing import Protocol
 from durable_agents.errors import StoreDamagedError
 from durable_agents.journal import Entry, RunAccepted, RunState
 
-__all__ = ["GONE", "acceptance_in", "state_in", "state_of"]
+__all__ = ["GONE", "acceptance_in", "name_of", "state_in", "state_of"]
 
 GONE = "a row is gone; restore the store from a backup"
 
 
 class _Journals(Protocol):
     async def journal(self, number: int) -> list[tuple[int, list[Entry]]]: ...
+
+
+def name_of(store: object) -> str:
+    """What a store is called in an error: its path, if it has one."""
+    return str(getattr(store, "path", store))
 
 
 async def state_of(store: _Journals, number: int) -> tuple[RunAccepted, RunState]:
@@ -37,7 +42,7 @@ def state_in(
     rows: Sequence[tuple[int, Sequence[Entry]]], store: object, number: int
 ) -> tuple[RunAccepted, RunState]:
     """The same of rows that were read; raises as `state_of` does."""
-    name = str(getattr(store, "path", store))
+    name = name_of(store)
     accepted = acceptance_in(rows, number, name)
     try:
         return accepted, RunState.of(rows)

@@ -5,7 +5,7 @@ from weakref import WeakValueDictionary
 
 from durable_agents.errors import StoreDamagedError, UnknownRunError
 from durable_agents.journal import RunState, RunStatus
-from durable_agents.store import GONE, AcceptedRun, OutputRow, Store, state_in
+from durable_agents.store import GONE, AcceptedRun, OutputRow, Store, name_of, state_in
 from durable_agents.worker._handle import Run, RunEnd
 from durable_agents.worker._run import Ending
 from durable_agents.worker._services import Services
@@ -150,8 +150,7 @@ class Endings:
         return [self._services.codec.decode(event.payload) for event in events]
 
     def _damaged(self, problem: str) -> StoreDamagedError:
-        store = self._services.store
-        return StoreDamagedError(str(getattr(store, "path", store)), f"{problem}: {GONE}")
+        return StoreDamagedError(name_of(self._services.store), f"{problem}: {GONE}")
 
 
 async def output_rows(store: Store, run_id: str, number: int) -> list[OutputRow]:

@@ -18,7 +18,7 @@ from durable_agents.errors import RunError, StoreError
 from durable_agents.events import Event, InputEvent
 from durable_agents.journal import RunStatus
 from durable_agents.serialization import Codec
-from durable_agents.store import AcceptedRun, InMemoryStore, NewRun, Store, StoreFacts
+from durable_agents.store import AcceptedRun, InMemoryStore, NewRun, Store, StoreFacts, name_of
 from durable_agents.worker._commands import execute
 from durable_agents.worker._control import ControlServer
 from durable_agents.worker._dispatcher import Dispatcher
@@ -288,7 +288,7 @@ class Worker(RunVerbs):
                 "code: make it private (chmod 600), or give the worker a Codec with "
                 'pickle="signed" and a secret, or pickle="refuse"'
             )
-            raise StoreError(str(getattr(self._store, "path", self._store)), problem)
+            raise StoreError(name_of(self._store), problem)
 
     def _accepted(
         self,
