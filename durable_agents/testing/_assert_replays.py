@@ -63,25 +63,24 @@ async def assert_replays(  # noqa: PLR0913 - of what a worker is made, and what 
         DefinitionError: Something is wrong with the agent.
         StoreError: The store cannot be read.
     """
-    runs: set[str] = set()
-    actions, problems = 0, list[str]()
     async with AsyncExitStack() as stack:
         if isinstance(store, (str, os.PathLike)):
             store = await stack.enter_async_context(SqliteReader(store))
-        async for replayed in replay(
-            agent,
-            store,
-            open_only=open_only,
-            settings=settings,
-            codec=codec,
-            clock=clock,
-            patience_seconds=patience_seconds,
-        ):
-            runs.add(replayed.run_id)
-            actions += 1
-            if replayed.difference is not None:
-                problems.append(
-                    f"run {replayed.run_id}, action {replayed.action}: {replayed.difference}"
-                )
-    fail_for(problems)
-    return ReplayReport(len(runs), actions)
+        all_replayed = [
+            replayed
+            async for replayed in replay(
+                agent,
+                store,
+                open_only=open_only,
+                settings=settings,
+                codec=codec,
+                clock=clock,
+                patience_seconds=patience_seconds,
+            )
+        ]
+    fail_for([
+        f"run {replayed.run_id}, action {replayed.action}: {replayed.difference}"
+        for replayed in all_replayed
+        if replayed.difference is not None
+    ])
+    return ReplayReport(len({replayed.run_id for replayed in all_replayed}), len(all_replayed))
