@@ -12,9 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-__all__ = ["Deed", "Faults", "build", "compiler"]
+__all__ = ["FAILURES", "Deed", "Faults", "build", "compiler"]
 
 Deed: TypeAlias = Literal["kill-before", "kill-after", "eio", "enospc", "short"]
+FAILURES: tuple[Deed, ...] = ("eio", "enospc", "short")
+"""Those of a disk."""
 
 _SOURCE = Path(__file__).parent / "shim" / "faults.c"
 _FLAGS = ("-O2", "-shared", "-fPIC", "-Wall", "-Wextra", "-Werror")

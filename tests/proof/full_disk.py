@@ -31,7 +31,7 @@ from tests.crash.evidence import disturbed, read, swapped
 from tests.crash.nursery import python
 from tests.crash.verdict import Verdict, conclude, figures
 from tests.crash.witness import sightings
-from tests.proof.faults import Deed, Faults, build, compiler
+from tests.proof.faults import FAILURES, Faults, build, compiler
 from tests.proof.filled import Said
 
 __all__ = ["FullReport", "can_mount", "fail_openings", "fill_disks"]
@@ -41,7 +41,6 @@ _PATIENCE = 120.0
 _CALLS = {True: {"write": 40, "sync": 8}, False: {"write": 6, "sync": 2}}
 """Writes and syncs of a store that is being made and opened, and of one that is only opened."""
 _KINDS: tuple[Literal["write", "sync"], ...] = ("write", "sync")
-_DEEDS: tuple[Deed, ...] = ("eio", "enospc", "short")
 
 
 @dataclass(slots=True)
@@ -161,7 +160,7 @@ def fail_openings(folder: Path, report: FullReport, *, openings: int, seed: int)
             call=call,
             at=1 + chance.randrange(_CALLS[is_new][call]),
             count=chance.choice([1, 3, 8]),
-            do=_DEEDS[number % len(_DEEDS)],
+            do=FAILURES[number % len(FAILURES)],
         )
         report.openings += 1
         first = _live(site, faults.environment(shim), "finish")

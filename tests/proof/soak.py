@@ -33,7 +33,7 @@ from tests.crash.verdict import Verdict, conclude, figures
 from tests.proof.audit import Audit
 from tests.proof.crew import Crew, Measures, file_size, measure
 from tests.proof.endless import Duty
-from tests.proof.faults import Deed, Faults, build, compiler
+from tests.proof.faults import FAILURES, Faults, build, compiler
 from tests.proof.trend import HEADING, Series
 
 __all__ = ["SoakReport", "soak"]
@@ -50,7 +50,6 @@ _OPENING = 60
 again, which is no part of this."""
 _CALLS = 2000
 """Writes and syncs that follow, among which the one is chosen that fails."""
-_DEEDS: tuple[Deed, ...] = ("eio", "enospc", "short")
 _KINDS = ("none", "none", "lock", "stop", "disk")
 _FOREIGN_PATIENCE = 30.0
 _MOST_SHOWN = 20
@@ -205,7 +204,7 @@ class _Site:
             folder=self._folder,
             at=_OPENING + self._chance.randrange(_CALLS),
             count=self._chance.choice([1, 2, 5, 25]),
-            do=self._chance.choice(_DEEDS),
+            do=self._chance.choice(FAILURES),
             said=self._hits,
         )
         return faults.environment(self._shim)
