@@ -4,6 +4,7 @@ import sqlite3
 from collections.abc import Mapping
 
 from durable_agents.store._atomic import atomic
+from durable_agents.store._many_rows import for_all
 from durable_agents.store._port import Retention
 
 __all__ = ["RUNS_PER_PRUNE", "prune_some"]
@@ -29,10 +30,10 @@ def prune_some(
         runs = _prunable(connection, sql, retention)
         if runs:
             _keep_numbers(connection, sql)
-            connection.executemany(sql["prune_journal"], runs)
-            connection.executemany(sql["prune_blobs"], runs)
-            connection.executemany(sql["prune_outputs"], runs)
-            connection.executemany(sql["prune_runs"], runs)
+            for_all(connection, sql["prune_journal"], runs)
+            for_all(connection, sql["prune_blobs"], runs)
+            for_all(connection, sql["prune_outputs"], runs)
+            for_all(connection, sql["prune_runs"], runs)
     return len(runs)
 
 

@@ -151,7 +151,7 @@ class SharedTransaction:
                 if write.requeues:
                     number += 1
                     write.turn = number
-                self._rows.append(seq, queued.number, queued.body)
+                self._rows.rows.append((seq, queued.number, queued.body))
                 if write.blobs is not None:
                     self._rows.add_blobs(queued.number, write.blobs)
                 self._last_row = (seq, queued.number, queued.body)

@@ -185,7 +185,7 @@ def _open(path: Path, patience: float, mode: str = "rw") -> sqlite3.Connection:
         uri=True,
         isolation_level=None,
         check_same_thread=False,
-        cached_statements=64,
+        cached_statements=256,
     )
 
 

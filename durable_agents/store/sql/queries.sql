@@ -11,7 +11,8 @@ ON CONFLICT (id) WHERE id IS NOT NULL DO NOTHING;
 INSERT INTO journal (seq, run, body) VALUES (?, ?, ?);
 
 -- set_status: a run ended, was parked or goes on
-UPDATE runs SET status = ?, ended = ? WHERE run = ?;
+UPDATE runs SET status = new.column1, ended = new.column2
+FROM (VALUES (?, ?, ?)) AS new WHERE run = new.column3;
 
 -- requeue: a run goes to the end of the line
 UPDATE runs SET turn = ? WHERE run = ?;
@@ -49,6 +50,9 @@ SELECT coalesce(max(seq), 0) FROM journal;
 
 -- run_exists: the same for a transaction that only accepted inputs
 SELECT EXISTS (SELECT 1 FROM runs WHERE run = ?);
+
+-- runs_of: those of these numbers that are there
+SELECT run FROM runs WHERE run IN (VALUES (?));
 
 -- accepted: first row of a run's journal
 SELECT accepted FROM runs WHERE run = ?;
@@ -109,17 +113,17 @@ WHERE status >= 10 AND (status <> 11 OR ?) AND ended < ? AND run <= ?
                   AND position > (SELECT min(position) FROM consumers))
 ORDER BY run LIMIT ?;
 
--- prune_runs: forget a run, with all that belongs to it
-DELETE FROM runs WHERE run = ?;
+-- prune_runs: forget runs, with all that belongs to it
+DELETE FROM runs WHERE run IN (VALUES (?));
 
 -- prune_journal: the same
-DELETE FROM journal WHERE run = ?;
+DELETE FROM journal WHERE run IN (VALUES (?));
 
 -- prune_blobs: the same
-DELETE FROM blobs WHERE run = ?;
+DELETE FROM blobs WHERE run IN (VALUES (?));
 
 -- prune_outputs: the same
-DELETE FROM outputs WHERE run = ?;
+DELETE FROM outputs WHERE run IN (VALUES (?));
 
 -- latest_runs: for people, the newest first; NULL stands for any status, any key
 SELECT run, id, agent, key, status, turn FROM runs
