@@ -1,5 +1,6 @@
 """The writing connection of an SQLite store."""
 
+import asyncio
 import sqlite3
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
@@ -14,6 +15,7 @@ from durable_agents.store._shared_transaction import SharedTransaction
 from durable_agents.store._sqlite_file import CHECKPOINT_BYTES, as_store_error, is_locked_out
 from durable_agents.store._thread import Connection, connected
 from durable_agents.store._transaction import Known, Transaction
+from durable_agents.store._turns import Turn
 from durable_agents.store._write_queue import Acceptance, QueuedWrite
 
 __all__ = ["Committer"]
@@ -32,16 +34,28 @@ _DATA_ERRORS = (
 
 
 class Committer:
-    """The writing connection and the numbers that it gives out."""
+    """The writing connection and the numbers that it gives out.
+
+    Args:
+        path: The file, for errors.
+        connect: Opens it, checked and migrated.
+        sql: The statements, by name.
+        loop: The running one.
+    """
 
     def __init__(
-        self, path: Path, connect: Callable[[], sqlite3.Connection], sql: dict[str, str]
+        self,
+        path: Path,
+        connect: Callable[[], sqlite3.Connection],
+        sql: dict[str, str],
+        loop: asyncio.AbstractEventLoop,
     ) -> None:
         self._path = path
         self._connect = connect
         self._sql = sql
         self._shared: tuple[Membership, SharedQueue] | None = None
         self._connection: Connection | None = None
+        self._loop = loop
         self._batch = 0
         self._position = 0
         self._bytes_since_checkpoint = 0
@@ -70,7 +84,8 @@ class Committer:
         connection = self._connection
         assert connection is not None, "who executes has connected"
         run = cast("Callable[..., Awaitable[T]]", connection._execute)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
-        return await run(function, connection._conn)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+        with Turn(self._loop):
+            return await run(function, connection._conn)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
 
     async def ask(self, function: Callable[[sqlite3.Connection], T]) -> T:
         """Run a function that may find the connection closed or the file locked.
@@ -114,24 +129,24 @@ class Committer:
             return SharedTransaction(self._sql, batch, *self._shared)
         self._batch += 1
         transaction = Transaction(self._sql)
-        seq = self._batch << BATCH_BITS
+        append, seq = transaction.rows.append, self._batch << BATCH_BITS
         for queued in batch:
             write = queued.write
             if isinstance(write, Acceptance):
                 transaction.accept(queued, write)
-            else:
-                seq += 1
-                queued.result = seq
-                transaction.append(seq, queued.number, queued.body)
-                if write.blobs is not None:
-                    transaction.add_blobs(queued.number, write.blobs)
-                if (
-                    write.status is not None
-                    or write.outputs
-                    or write.memory is not None
-                    or write.requeues
-                ):
-                    transaction.add_effects(write, self._next_position)
+                continue
+            seq += 1
+            queued.result = seq
+            append((seq, queued.number, queued.body))
+            if write.blobs is not None:
+                transaction.add_blobs(queued.number, write.blobs)
+            if (
+                write.status is not None
+                or write.outputs
+                or write.memory is not None
+                or write.requeues
+            ):
+                transaction.add_effects(write, self._next_position)
         return transaction
 
     def _next_position(self) -> int:

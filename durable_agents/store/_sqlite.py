@@ -60,6 +60,7 @@ from durable_agents.store._sqlite_file import (
     read_meta,
 )
 from durable_agents.store._thread import Connection, connected, in_thread
+from durable_agents.store._turns import Turn
 from durable_agents.store._write_queue import NOT_OPEN, WriteQueue
 from durable_agents.store.sql import load_queries
 
@@ -105,6 +106,7 @@ class SqliteStore:
         self._queue: WriteQueue | None = None
         self._committer: Committer | None = None
         self._reader: Connection | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._membership: Membership | None = None
         self._owner = ""
         self._sql: dict[str, str] = {}
@@ -155,7 +157,8 @@ class SqliteStore:
     async def _open(self) -> StoreFacts:
         self._sql = await asyncio.to_thread(load_queries)
         private = await asyncio.to_thread(self._make_file)
-        self._committer = committer = Committer(self.path, self._connect, self._sql)
+        self._loop = asyncio.get_running_loop()
+        self._committer = committer = Committer(self.path, self._connect, self._sql, self._loop)
         await committer.connect()
         self._reader = await connected(lambda: connect_reader(self.path))
         if isinstance(self._lock, SharedLock):
@@ -241,7 +244,10 @@ class SqliteStore:
 
     def append(self, write: Write) -> asyncio.Future[int]:
         """Add to a run's journal; see `Store.append`."""
-        return self._opened.append(write)
+        queue = self._queue
+        if queue is None:
+            queue = self._opened
+        return queue.append(write)
 
     async def journal(self, number: int) -> list[tuple[int, list[Entry]]]:
         """Rows of a run; see `Store.journal`."""
@@ -339,12 +345,13 @@ class SqliteStore:
         return self._queue
 
     async def _select(self, name: str, parameters: Row) -> list[Row]:
-        if self._reader is None:
+        if self._reader is None or self._loop is None:
             raise StoreUnavailableError(str(self.path), NOT_OPEN)
         try:
-            rows: Iterable[Any] = await self._reader.execute_fetchall(
-                self._sql[name], parameters
-            )
+            with Turn(self._loop):
+                rows: Iterable[Any] = await self._reader.execute_fetchall(
+                    self._sql[name], parameters
+                )
         except sqlite3.Error as error:
             raise as_store_error(error, self.path) from error
         except UnicodeEncodeError:
