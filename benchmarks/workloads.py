@@ -1,7 +1,7 @@
 """The workloads, defined once: what is run, at which size, and what it is held against.
 
-W3, W5 and W6 are among those of `benchmarks.peers`, for us and for other systems alike; W8 is
-`benchmarks.conversation`.
+W5 and W6 are among those of `benchmarks.peers`, for us and for other systems alike, as are W1
+to W3 in a form that all of them can do; W8 is `benchmarks.conversation`.
 """
 
 from collections.abc import Callable
@@ -63,6 +63,21 @@ def _fan_in(runs: int, in_flight: int, collector: str) -> Comparison:
         (CALLS, ENTRIES),
         f"gc {collector}",
     )
+
+
+def waits(scale: float) -> list[Comparison]:
+    """W3: calls that wait, so many at a time."""
+    program, runs, limit = "latency.waits", sized(1_000, scale), sized(100, scale)
+    return [
+        Comparison(
+            "W3",
+            f"{runs:,} runs of one wait of 50 ms, {limit} at a time",
+            (program, "ours", runs, limit),
+            (program, "bare", runs, limit),
+            "tasks at a semaphore",
+            (Figure("% of the ideal", "efficiency"),),
+        )
+    ]
 
 
 def suspended(scale: float) -> list[Comparison]:
@@ -160,6 +175,7 @@ def run_all(declare: Declare, pairs: int, scale: float) -> list[Result]:
 WORKLOADS: dict[str, Measure] = {
     "W1": partial(run_all, sequence),
     "W2": partial(run_all, fan_in),
+    "W3": partial(run_all, waits),
     "W4": partial(run_all, suspended),
     "W7": measure_history,
     "W9": partial(run_all, payloads),
