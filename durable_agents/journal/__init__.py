@@ -2,6 +2,8 @@
 
 from durable_agents.journal._call_log import (
     CANCELLATION,
+    EMPTY_LOG,
+    START,
     Abandoned,
     CallKey,
     CallLog,
@@ -60,6 +62,8 @@ from durable_agents.journal._run_state import ActionState, EventState, RunState,
 __all__ = [
     "BATCH_BITS",
     "CANCELLATION",
+    "EMPTY_LOG",
+    "START",
     "Abandoned",
     "ActionCompleted",
     "ActionFailed",

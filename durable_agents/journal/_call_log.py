@@ -36,6 +36,7 @@ from durable_agents.serialization import Payload
 __all__ = [
     "CANCELLATION",
     "EMPTY_LOG",
+    "START",
     "Abandoned",
     "CallKey",
     "CallLog",
@@ -158,7 +159,8 @@ class Diverged(msgspec.Struct, frozen=True):
 
 Decision: TypeAlias = Start | Replay | Abandoned | Resume | Diverged
 
-_START = Start()
+START = Start()
+"""The decision about every call that is made for the first time."""
 
 
 class Resolution(Enum):
@@ -233,10 +235,10 @@ class CallLog:
         """
         # A first start has no records: one look-up, no allocation.
         if not self._records:
-            return _START
+            return START
         record = self._records.get(key)
         if record is None:
-            return _START
+            return START
         if record.function != function or record.digest != digest:
             now = f"{function}({preview})"
             difference = f"recorded {record} at {place(key)}, now {now}"

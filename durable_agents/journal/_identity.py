@@ -26,6 +26,8 @@ from hashlib import blake2b
 from types import BuiltinFunctionType, CodeType, FunctionType, MethodType
 from typing import Any, NamedTuple, cast
 
+import msgspec
+
 from durable_agents.errors import EncodeError, UnsupportedCallableError
 from durable_agents.journal._options import (
     VARIADIC,
@@ -34,7 +36,7 @@ from durable_agents.journal._options import (
     declared_options,
     signature_of,
 )
-from durable_agents.serialization import SCALARS, canonical_bytes
+from durable_agents.serialization import SCALARS, canonical_bytes, scalar_bytes
 
 __all__ = [
     "CallIdentity",
@@ -47,24 +49,14 @@ _DIGEST_BYTES = 16
 _PREVIEW_LENGTH = 120
 
 
-class CallIdentity:
+class CallIdentity(msgspec.Struct, eq=False):
     """One durable call as it was made: what is called, with what, and how it is known."""
 
-    __slots__ = ("args", "digest", "kwargs", "preview", "spec")
-
-    def __init__(
-        self,
-        spec: "CallableSpec",
-        args: tuple[Any, ...],
-        kwargs: Mapping[str, Any],
-        digest: bytes,
-        preview: str,
-    ) -> None:
-        self.spec: CallableSpec = spec
-        self.args: tuple[Any, ...] = args
-        self.kwargs: Mapping[str, Any] = kwargs
-        self.digest: bytes = digest
-        self.preview: str = preview
+    spec: "CallableSpec"
+    args: tuple[Any, ...]
+    kwargs: Mapping[str, Any]
+    digest: bytes
+    preview: str
 
     def __str__(self) -> str:
         return f"{self.spec.function_id}({self.preview})"
@@ -83,6 +75,7 @@ class CallableSpec:
         "function_id",
         "is_async",
         "is_direct",
+        "is_guarded",
         "options",
         "reconciler_takes_arguments",
     )
@@ -102,10 +95,11 @@ class CallableSpec:
         self._names = shape.names
         self._counts = shape.counts
         self._prefixes: dict[int, blake2b] = {}
+        self.is_guarded: bool = options.is_guarded
         # Nothing to wait for, to look up or to write before the effect: the straight road.
         self.is_direct: bool = (
             self.is_async
-            and not options.is_guarded
+            and not self.is_guarded
             and (options.retry is None and options.timeout is None and options.limit is None)
         )
         reconciler = options.reconciler
@@ -120,9 +114,21 @@ class CallableSpec:
             EncodeError: An argument has no stable form; the error names it.
             TypeError: The callable does not take these arguments.
         """
-        return CallIdentity(
-            self, args, kwargs, self._digest(args, kwargs), _preview(args, kwargs)
-        )
+        if (
+            kwargs
+            or (prefix := self._prefixes.get(len(args))) is None
+            or (content := scalar_bytes(args)) is None
+        ):
+            digest, preview = self._digest(args, kwargs), _preview(args, kwargs)
+            return CallIdentity(self, args, kwargs, digest, preview)
+        # A few scalars, and not for the first time: the straight road.
+        state = prefix.copy()
+        state.update(content)
+        if len(content) > _SHORT:
+            preview = _preview(args, kwargs)
+        else:
+            preview = repr(args[0]) if len(args) == 1 else repr(args)[1:-1]
+        return CallIdentity(self, args, kwargs, state.digest(), preview[:_PREVIEW_LENGTH])
 
     def _digest(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bytes:
         if self.options.key is not None:

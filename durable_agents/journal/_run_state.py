@@ -9,6 +9,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 
+import msgspec
+
 from durable_agents.journal._call_log import (
     EMPTY_LOG,
     CallKey,
@@ -61,12 +63,17 @@ class RunStatus(IntEnum):
     @property
     def is_open(self) -> bool:
         """Whether later inputs of the key wait for it."""
-        return self < RunStatus.COMPLETED
+        return self < _FIRST_THAT_ENDED
 
     @property
     def waits_for_person(self) -> bool:
         """Whether the run goes on only when a person has decided."""
-        return self in {RunStatus.PARKED, RunStatus.BLOCKING}
+        return self in _WAITING_FOR_PERSON
+
+
+# Looked up once: asking the class for a member takes longer than comparing it.
+_FIRST_THAT_ENDED = RunStatus.COMPLETED
+_WAITING_FOR_PERSON = frozenset({RunStatus.PARKED, RunStatus.BLOCKING})
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +87,7 @@ class EventState:
     at: float
 
 
-@dataclass(slots=True)
-class ActionState:
+class ActionState(msgspec.Struct):
     """What one action run has on record."""
 
     number: int
@@ -90,7 +96,7 @@ class ActionState:
     """Number of the event that fired it: 0 is the input."""
     name: str
     started: ActionStarted | None = None
-    records: dict[CallKey, CallRecord] = field(default_factory=dict)
+    records: dict[CallKey, CallRecord] = msgspec.field(default_factory=dict)
     overtakings: tuple[tuple[CallKey, CallKey], ...] = ()
     failed_attempts: int = 0
     is_completed: bool = False

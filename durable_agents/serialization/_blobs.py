@@ -84,11 +84,33 @@ class Blobs:
             value that refers to it is decoded.
     """
 
-    __slots__ = ("chains", "known", "new", "states", "stored")
+    __slots__ = ("tables",)
 
     def __init__(self, stored: Mapping[bytes, Payload] | None = None) -> None:
-        self.stored: dict[bytes, Payload] = {} if stored is None else dict(stored)
-        self.known: set[bytes] = set(self.stored)
+        self.tables = None if stored is None else BlobTables(stored)
+        """What is known of them; None: there are none, as in most runs."""
+
+    def made(self) -> "BlobTables":
+        """What is known of them, to be added to."""
+        if self.tables is None:
+            self.tables = BlobTables({})
+        return self.tables
+
+    def take_new(self) -> dict[bytes, Payload]:
+        """What has to become durable together with the next entries of the run."""
+        tables = self.made()
+        new, tables.new = tables.new, {}
+        return new
+
+
+class BlobTables:
+    """What is known of a run's blobs."""
+
+    __slots__ = ("chains", "known", "new", "states", "stored")
+
+    def __init__(self, stored: Mapping[bytes, Payload]) -> None:
+        self.stored = dict(stored)
+        self.known = set(stored)
         """Hashes of all that is on record, or will be with the next write."""
         self.states: dict[bytes, bytes] = {}
         """The chain in the midst of which a state of a list is found."""
@@ -96,11 +118,6 @@ class Blobs:
         """What the next write of the run has to take along."""
         self.chains: dict[bytes, _Chain] = {}
         """Those that were read."""
-
-    def take_new(self) -> dict[bytes, Payload]:
-        """What has to become durable together with the next entries of the run."""
-        new, self.new = self.new, {}
-        return new
 
     def remember(self, chain: bytes, states: list[bytes]) -> None:
         """Let later lists go on from states in the midst of a chain."""
@@ -147,7 +164,7 @@ class Sharer:
     """
 
     def __init__(self, blobs: Blobs, hasher: Hasher, above: int, seal: _Seal) -> None:
-        self._blobs = blobs
+        self._blobs = blobs.made()
         self._hasher = hasher
         self._above = above
         self._seal = seal
@@ -236,7 +253,7 @@ class Joiner:
     """
 
     def __init__(self, blobs: Blobs, hasher: Hasher, unseal: _Open, max_bytes: int) -> None:
-        self._blobs = blobs
+        self._blobs = blobs.made()
         self._hasher = hasher
         self._unseal = unseal
         self._bytes_left = max_bytes

@@ -34,7 +34,12 @@ from durable_agents.serialization._failure import FailureWriter, read_failure
 from durable_agents.serialization._leaves import expect
 from durable_agents.serialization._payload import Payload, Unsealed
 from durable_agents.serialization._pickles import pickled, unpickled
-from durable_agents.serialization._plain import SCALARS, decode_plain, encode_plain, is_plain
+from durable_agents.serialization._plain import (
+    SCALARS,
+    decode_plain,
+    encode_plain,
+    is_plain,
+)
 from durable_agents.serialization._sealing import SHARED, Sealing, problem_of
 from durable_agents.serialization._tree_reader import TreeReader
 from durable_agents.serialization._tree_writer import Refused, TreeWriter, type_name
@@ -147,7 +152,19 @@ class Codec(Sealing):
     def __copy__(self) -> Self:
         # One for each run, so it has to be quicker than the general way.
         bound = object.__new__(type(self))
-        for name in _slots_of(type(self)):
+        bound._compress_above = self._compress_above
+        bound._is_bare = self._is_bare
+        bound._secret = self._secret
+        bound._bare_bytes = self._bare_bytes
+        bound._blobs = self._blobs
+        bound._cut_above = self._cut_above
+        bound._hasher = self._hasher
+        bound._max_bytes = self._max_bytes
+        bound._pickle = self._pickle
+        bound._share_above = self._share_above
+        if type(self) is Codec:
+            return bound
+        for name in _slots_beside_ours(type(self)):
             setattr(bound, name, getattr(self, name))
         if extra := getattr(self, "__dict__", None):  # a subclass's own
             bound.__dict__.update(extra)
@@ -373,10 +390,12 @@ def _encoded(value: Any, *, may_pickle: bool) -> tuple[str, bytes]:
 _SLOTS: dict[type[Any], tuple[str, ...]] = {}
 
 
-def _slots_of(cls: type[Any]) -> tuple[str, ...]:
+def _slots_beside_ours(cls: type[Any]) -> tuple[str, ...]:
+    """Slots that a subclass has added."""
     slots = _SLOTS.get(cls)
     if slots is None:
-        names = chain.from_iterable(c.__dict__.get("__slots__", ()) for c in cls.__mro__)
+        added = [c for c in cls.__mro__ if c not in Codec.__mro__]
+        names = chain.from_iterable(c.__dict__.get("__slots__", ()) for c in added)
         slots = tuple(name for name in names if name not in {"__dict__", "__weakref__"})
         _SLOTS[cls] = slots
     return slots

@@ -8,6 +8,7 @@ tuple. Never over pickles: those depend on identity and on the version of Python
 # ruff: noqa: ANN401 - the border where values are of any type
 
 import re
+from collections.abc import Sequence
 from types import BuiltinFunctionType, FunctionType
 from typing import Any
 
@@ -16,7 +17,7 @@ import msgspec
 from durable_agents.serialization._classes import is_findable, reference
 from durable_agents.serialization._codec import What, encode_error
 from durable_agents.serialization._nodes import NAMED
-from durable_agents.serialization._plain import SCALARS, class_of, encode_plain, is_plain
+from durable_agents.serialization._plain import SCALARS, encode_plain, is_plain
 from durable_agents.serialization._tree_writer import (
     Refused,
     TreeWriter,
@@ -24,13 +25,26 @@ from durable_agents.serialization._tree_writer import (
     type_name,
 )
 
-__all__ = ["canonical_bytes"]
+__all__ = ["canonical_bytes", "scalar_bytes"]
 
 _encode_sorted = msgspec.msgpack.Encoder(order="deterministic").encode
 _REMEDY = "Give the call a key: ctx.options(key=...)."
 _FIRM = SCALARS - {float}
 # A float whose exponent is all ones, as MessagePack writes it: an infinity, or one of the NaNs.
 _may_hold_nan = re.compile(rb"\xcb[\x7f\xff][\xf0-\xff]").search
+
+
+def scalar_bytes(values: Sequence[Any]) -> bytes | None:
+    """`canonical_bytes` of a list of these, where each of them is a plain scalar; else None.
+
+    Scalars are what most calls bring: one look at their types, one encoding.
+    """
+    if not _FIRM.issuperset(map(type, values)):
+        return None
+    try:
+        return b"p" + _encode_sorted(values)
+    except (OverflowError, UnicodeEncodeError):  # they are what MessagePack does not hold
+        return None
 
 
 def canonical_bytes(value: Any, what: What) -> bytes:
@@ -44,9 +58,6 @@ def canonical_bytes(value: Any, what: What) -> bytes:
         EncodeError: The value, or a part of it, is no data.
     """
     try:
-        # A list of scalars is what most calls bring: one look at its types, one encoding.
-        if class_of(value) is list and _FIRM.issuperset(map(type, value)):
-            return b"p" + _encode_sorted(value)
         if is_plain(value):
             data = _encode_sorted(value)
             if _may_hold_nan(data) is None:

@@ -10,7 +10,10 @@ The writer awaits nothing but the commit, so no circle of waiting can form.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, Generic, TypeVar
+from functools import partial
+from typing import Any, Generic, TypeVar, cast
+
+import msgspec
 
 from durable_agents.errors import StoreError, StoreUnavailableError
 
@@ -26,20 +29,17 @@ class BadWriteError(Exception):
     """The transaction was refused for the data of one of its writes; nothing happened."""
 
 
-class Queued(Generic[W]):
+class Queued(msgspec.Struct, Generic[W], eq=False, gc=False):
     """A write and who waits for it."""
 
-    __slots__ = ("body", "future", "number", "result", "write")
-
-    def __init__(self, number: int, write: W, body: bytes, future: asyncio.Future[Any]) -> None:
-        self.number = number
-        """Number of the run; a run whose write failed gets no later write through."""
-        self.write = write
-        self.body = body
-        """Its entries, encoded."""
-        self.future = future
-        self.result: Any = None
-        """What the future is given after the commit; the committer sets it."""
+    number: int
+    """Number of the run; a run whose write failed gets no later write through."""
+    write: W
+    body: bytes
+    """Its entries, encoded."""
+    future: asyncio.Future[Any]
+    result: Any = None
+    """What the future is given after the commit; the committer sets it."""
 
 
 class GroupCommit(Generic[W]):
@@ -67,6 +67,7 @@ class GroupCommit(Generic[W]):
         self._closing = False
         self._refused: dict[int, StoreError] = {}
         self._loop = asyncio.get_running_loop()
+        self._new_future = _maker_of_futures(self._loop)
         self._writer: asyncio.Task[None] | None = None
         self._has_ended = False
 
@@ -86,13 +87,11 @@ class GroupCommit(Generic[W]):
 
     def enqueue(self, number: int, write: W, body: bytes) -> asyncio.Future[Any]:
         """Queue a write; the future is done when it is durable or has failed."""
-        future = self._loop.create_future()
+        future = self._new_future()
         self._queue.append(Queued(number, write, body, future))
-        # _wake, written out: this is the hot path.
-        idle = self._idle
-        if idle is not None and not idle.done():
-            idle.set_result(None)
-        if self._has_ended:
+        if self._idle is not None:
+            self._wake()
+        elif self._has_ended:
             self._fail_queued()
         return future
 
@@ -101,14 +100,16 @@ class GroupCommit(Generic[W]):
         self._refused.pop(number, None)
 
     def _wake(self) -> None:
-        if self._idle is not None and not self._idle.done():
-            self._idle.set_result(None)
+        idle, self._idle = self._idle, None
+        if idle is not None and not idle.done():
+            idle.set_result(None)
 
     async def _write(self) -> None:
         try:
             await self._commit_what_queues()
         finally:
             # A loop that is torn down cancels the writer, too: nobody may wait for it then.
+            self._idle = None
             self._has_ended = True
             self._fail_queued()
 
@@ -121,9 +122,8 @@ class GroupCommit(Generic[W]):
             if not self._queue:
                 if self._closing:
                     return
-                self._idle = self._loop.create_future()
+                self._idle = self._new_future()
                 await self._idle
-                self._idle = None
                 continue
             batch, self._queue = self._queue[:MAX_BATCH], self._queue[MAX_BATCH:]
             if self._refused:
@@ -185,3 +185,11 @@ class GroupCommit(Generic[W]):
             queued.future.set_exception(own)
             # Abandoned calls and the like are not awaited; their run learns it from others.
             queued.future.exception()
+
+
+def _maker_of_futures(loop: asyncio.AbstractEventLoop) -> Callable[[], asyncio.Future[Any]]:
+    """`loop.create_future`; where it is asyncio's own, without the step in between."""
+    if getattr(type(loop), "create_future", None) is asyncio.BaseEventLoop.create_future:
+        make = cast("Callable[..., asyncio.Future[Any]]", asyncio.Future)
+        return partial(make, loop=loop)
+    return loop.create_future

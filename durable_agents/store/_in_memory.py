@@ -2,7 +2,8 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from durable_agents.errors import StoreOwnedError, StoreUnavailableError
 from durable_agents.journal import (

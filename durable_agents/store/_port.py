@@ -40,8 +40,7 @@ class StoreFacts:
     """Whether nobody but its owner can read or write it: pickles in it are as safe as that."""
 
 
-@dataclass(frozen=True, slots=True)
-class NewRun:
+class NewRun(msgspec.Struct, frozen=True, gc=False):
     """An input to take in."""
 
     agent: str
@@ -56,8 +55,7 @@ class NewRun:
     """Whether the input is an event of its own rather than the value of an `InputEvent`."""
 
 
-@dataclass(frozen=True, slots=True)
-class AcceptedRun:
+class AcceptedRun(msgspec.Struct, frozen=True, gc=False):
     """An input that was taken in, now or earlier."""
 
     number: int
@@ -70,8 +68,7 @@ class AcceptedRun:
     """Whether this worker runs it now; in a shared store another one may, now or later."""
 
 
-@dataclass(frozen=True, slots=True)
-class RunRow:
+class RunRow(msgspec.Struct, frozen=True, gc=False):
     """One run as the store lists it."""
 
     number: int
@@ -108,7 +105,7 @@ class Retention:
     """Whether failed runs are forgotten, too; by default they wait for a person."""
 
 
-class Write(msgspec.Struct, kw_only=True):
+class Write(msgspec.Struct, kw_only=True, gc=False):
     """What becomes durable together for one run.
 
     Args:

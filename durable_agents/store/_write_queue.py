@@ -2,8 +2,9 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TypeAlias
+
+import msgspec
 
 from durable_agents.errors import StoreError, StoreUnavailableError
 from durable_agents.journal import RunAccepted, encode_row
@@ -16,8 +17,7 @@ __all__ = ["NOT_OPEN", "Acceptance", "Commit", "QueuedWrite", "WriteQueue"]
 NOT_OPEN = "it is not open: use it through a Worker"
 
 
-@dataclass(slots=True)
-class Acceptance:
+class Acceptance(msgspec.Struct, gc=False):
     """An input on its way to the disk."""
 
     run: NewRun
@@ -86,7 +86,8 @@ class WriteQueue:
 
     def append(self, write: Write) -> asyncio.Future[int]:
         """Queue entries of a run."""
-        self._check_open()
+        if not self._is_open:
+            self._check_open()
         number = write.number
         if write.requeues:
             self._last_number += 1

@@ -2,8 +2,9 @@
 
 import asyncio
 import platform
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection
 from functools import partial
+from threading import get_ident
 from typing import Any, NoReturn, Protocol
 
 from durable_agents.actions import Action
@@ -11,7 +12,6 @@ from durable_agents.context import RunnerContext
 from durable_agents.errors import (
     ForbiddenInDurableCallError,
     NondeterminismError,
-    OutsideActionError,
     RunAborted,
     SerializationError,
     StoreError,
@@ -24,7 +24,6 @@ from durable_agents.journal import (
     CancelRequested,
     DeliveredOutOfOrder,
     DeliveryOrder,
-    DurableOptions,
     Entry,
     call_id,
     must_park,
@@ -34,7 +33,6 @@ from durable_agents.memory import MemoryState
 from durable_agents.serialization import Codec
 from durable_agents.worker._current import CURRENT_CALL, Call
 from durable_agents.worker._delivery import Delivery
-from durable_agents.worker._durable_call import DurableCalls
 from durable_agents.worker._effects import (
     NO_EFFECTS,
     Effects,
@@ -48,7 +46,6 @@ from durable_agents.worker._memories import Memories, snapshot_as_recorded
 from durable_agents.worker._services import UNWINDING_SECONDS, Services
 from durable_agents.worker._sync_action import (
     action_thread_branch,
-    call_from_thread,
     run_in_thread,
 )
 
@@ -103,14 +100,13 @@ class ActionRun:
         self.tasks = ActionTasks()
         self._effects: Effects | None = None
         self.parked: str | None = None
-        self._loop = asyncio.get_running_loop()
         self._state = state
         self._has_started = state.started is not None
         self._has_ended = False
         self._has_failed = False
         self._aborted: str | None = None
         self._tainted: BaseException | None = None
-        self._task: asyncio.Task[Any] | None = None
+        self._is_running = False
         self._is_cancelled = state.cancelled_at is not None
         short_term = memories.short_term if state.started is None else state.started.short_term
         self._short_term_snapshot = short_term
@@ -119,9 +115,9 @@ class ActionRun:
         self._sensory: MemoryState | None = None
         self._delivery: Delivery | None = None
         self.log = state.call_log()
+        self._is_first_start = self.log.is_empty
         seed = f"{run.run_id}/{state.event}:{action.name}"
         self.root = Branch(self.tasks, "", seed, trigger.created_at)
-        self.calls = DurableCalls(self, self.log, services)
 
     @property
     def short_term(self) -> MemoryState:
@@ -167,9 +163,9 @@ class ActionRun:
     @property
     def is_direct(self) -> bool:
         """Whether a committed outcome needs no ordering: one task, and nothing before it."""
-        if self.tasks.live != 1 or (self._delivery is None and not self.log.is_empty):
+        if self.tasks.live != 1:
             return False
-        return self._delivery is None or self._delivery.is_idle
+        return self._is_first_start if self._delivery is None else self._delivery.is_idle
 
     @property
     def is_aborted(self) -> bool:
@@ -179,7 +175,7 @@ class ActionRun:
     @property
     def is_running(self) -> bool:
         """Whether the author's code has not returned yet."""
-        return self._task is not None and self._aborted is None
+        return self._is_running and self._aborted is None
 
     async def execute(self, context: RunnerContext) -> Effects:
         """Run the action to its end; returns what it did, not yet visible.
@@ -188,7 +184,7 @@ class ActionRun:
             RunAborted: The worker ended the run; nothing about it may be recorded.
             Exception: What the action raised.
         """
-        self._task = asyncio.current_task()
+        self._is_running = True
         if self._is_cancelled:
             self.delivery.cancel_when_due(self._cancel_task)
         try:
@@ -196,13 +192,13 @@ class ActionRun:
                 returned = await self.action.fn(self.trigger.event, context)
             else:
                 returned = await self._call_in_thread(context)
-            self._task = None
+            self._is_running = False
             for event in each_returned(returned):
                 self.send(event)
         except BaseException:
             # What its tasks still do is stopped by the failure, not given up by their code: the
             # next attempt makes those calls again.
-            self._has_failed, self._task = True, None
+            self._has_failed, self._is_running = True, False
             raise
         finally:
             try:
@@ -210,6 +206,8 @@ class ActionRun:
                     await self._end_children(self.tasks.children)
             finally:
                 self._has_ended = True
+                # The task holds all this: a circle, which only the collector could undo.
+                self.tasks.root = None
                 if self._delivery is not None:
                     self._delivery.close()
         if self._aborted is not None:
@@ -222,22 +220,6 @@ class ActionRun:
     async def _call_in_thread(self, context: RunnerContext) -> Any:
         call = partial(self.action.fn, self.trigger.event, context)
         return await run_in_thread(call, self.root, f"durable-agents-action-{self.action.name}")
-
-    def call_from_thread(
-        self,
-        fn: Callable[..., Any],
-        args: tuple[Any, ...],
-        kwargs: Mapping[str, Any],
-        options: DurableOptions | None,
-    ) -> Any:
-        """Make a durable call from the thread of a plain `def` action."""
-        branch = self.branch("durable_sync")
-        if action_thread_branch() is not branch:
-            hint = "it is for plain `def` actions; on the loop, await ctx.durable(...)"
-            verb = "durable_sync"
-            raise OutsideActionError(verb, hint)
-        call = self.calls.make(branch, fn, args, kwargs, options)
-        return call_from_thread(call, branch, self, self._loop)
 
     def abort(self, reason: str) -> None:
         """End the action here: its tasks are cancelled, and nothing is recorded any more."""
@@ -268,8 +250,8 @@ class ActionRun:
             raise
 
     def _cancel_task(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
+        if self._is_running and self.tasks.root is not None:
+            self.tasks.root.cancel()
 
     def park(self, reason: str) -> NoReturn:
         """Stop the run until a person decides."""
@@ -348,8 +330,10 @@ class ActionRun:
 
     def branch(self, verb: str) -> Branch:
         """The branch of the task that runs now, if it may use the context."""
-        steps = self.services.lineage.here()
-        if steps is None:
+        # `lineage.here()`, written out: each durable call passes.
+        lineage = self.services.lineage
+        steps = lineage.current
+        if steps is None or get_ident() != lineage.thread:
             branch, call = action_thread_branch(), CURRENT_CALL.get()
         else:
             branch, call = steps.branch, steps.call

@@ -1,7 +1,8 @@
 """What a run has to do: each action of each event that has not completed, in order."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from durable_agents.actions import Action
 from durable_agents.agent import AgentPlan
@@ -12,8 +13,7 @@ from durable_agents.serialization import Codec, Payload
 __all__ = ["Agenda", "StoredRun"]
 
 
-@dataclass(frozen=True, slots=True)
-class StoredRun:
+class StoredRun(msgspec.Struct, frozen=True, gc=False):
     """A run as the worker finds it: what it needs to start or to go on."""
 
     number: int

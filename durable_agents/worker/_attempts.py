@@ -245,20 +245,26 @@ class Attempts:
                 if isawaitable(value):
                     # A plain wrapper around an async function: what it gave runs on the loop.
                     value = await value
-        except asyncio.CancelledError as error:
-            task = asyncio.current_task()
-            if self._scope.is_aborted or (task is not None and task.cancelling()):
+        except BaseException as error:
+            value = self.outcome_of(error)
+            if value is None:
                 raise
-            # Nobody cancelled us: the function did it to itself, and would hang a replay.
-            return Failed(_own_cancellation(error))
-        except INTERRUPTS:
-            raise
-        except BaseException as error:  # noqa: BLE001 - whatever else it is, it is the outcome
-            return Failed(error)
         finally:
             steps.call = None
             CURRENT_CALL.set(None)
         return value
+
+    def outcome_of(self, error: BaseException) -> Failed | None:
+        """What a call came to whose function raised this; None: its end comes from outside."""
+        if isinstance(error, INTERRUPTS):
+            return None
+        if not isinstance(error, asyncio.CancelledError):
+            return Failed(error)
+        task = asyncio.current_task()
+        if self._scope.is_aborted or (task is not None and task.cancelling()):
+            return None
+        # Nobody cancelled us: the function did it to itself, and would hang a replay.
+        return Failed(_own_cancellation(error))
 
     async def _after_timeout(self, call: CallInProgress, expired: CallTimeoutError) -> Outcome:
         """A guarded call that timed out is in doubt: treated so, not retried blindly."""

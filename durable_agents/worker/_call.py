@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any, NoReturn, Protocol, TypeAlias
 
+import msgspec
+
 from durable_agents.journal import CallIdentity, CallKey, DurableOptions, Entry, place
 from durable_agents.serialization import Codec
 from durable_agents.worker._current import CURRENT_CALL, CallInfo
@@ -93,21 +95,14 @@ class Scope(Protocol):
         ...
 
 
-class CallInProgress:
+class CallInProgress(msgspec.Struct, eq=False):
     """One durable call, from its identity to its outcome."""
 
-    __slots__ = ("attempt", "branch", "identity", "key", "scope", "settled_at")
-
-    def __init__(
-        self, scope: Scope, branch: Branch, key: CallKey, identity: CallIdentity
-    ) -> None:
-        self.scope = scope
-        self.branch = branch
-        self.key = key
-        self.identity = identity
-        self.attempt = 1
-        self.settled_at = 0.0
-        """When its outcome was enqueued."""
+    scope: Scope
+    branch: Branch
+    key: CallKey
+    identity: CallIdentity
+    attempt: int = 1
 
     @property
     def function_id(self) -> str:

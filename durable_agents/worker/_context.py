@@ -8,11 +8,14 @@ from typing import Any
 from uuid import UUID
 
 from durable_agents.context import CallOptions, RunnerContext
+from durable_agents.errors import OutsideActionError
 from durable_agents.events import Event, EventRecord, OutputEvent
 from durable_agents.journal import DurableOptions, OnInterrupt
 from durable_agents.memory import MemoryObject
 from durable_agents.retry import RetryPolicy
 from durable_agents.worker._action_run import ActionRun
+from durable_agents.worker._durable_call import DurableCalls
+from durable_agents.worker._sync_action import action_thread_branch, call_from_thread
 
 __all__ = ["ActionContext"]
 
@@ -22,16 +25,16 @@ class ActionContext(RunnerContext):
 
     def __init__(self, action_run: ActionRun) -> None:
         self._run = action_run
+        self._calls = DurableCalls(action_run, action_run.log, action_run.services)
         self._logger: _QuietLogger | None = None
 
     def durable(
         self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any
     ) -> Coroutine[Any, Any, Any]:
-        run = self._run
-        return run.calls.make(run.branch("durable"), fn, args, kwargs, None)
+        return self._calls.make(self._run.branch("durable"), fn, args, kwargs, None)
 
     def durable_sync(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
-        return self._run.call_from_thread(fn, args, kwargs, None)
+        return _call_from_thread(self._run, self._calls, fn, args, kwargs, None)
 
     def options(  # noqa: PLR0913 - each is one documented option of a call
         self,
@@ -46,6 +49,7 @@ class ActionContext(RunnerContext):
     ) -> CallOptions:
         return _Options(
             self._run,
+            self._calls,
             DurableOptions(
                 name=name,
                 retry=retry,
@@ -111,18 +115,39 @@ class ActionContext(RunnerContext):
 class _Options(CallOptions):
     """Durable calls under options of their own."""
 
-    def __init__(self, action_run: ActionRun, options: DurableOptions) -> None:
+    def __init__(
+        self, action_run: ActionRun, calls: DurableCalls, options: DurableOptions
+    ) -> None:
         self._run = action_run
+        self._calls = calls
         self._options = options
 
     def durable(
         self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any
     ) -> Coroutine[Any, Any, Any]:
-        run = self._run
-        return run.calls.make(run.branch("durable"), fn, args, kwargs, self._options)
+        branch = self._run.branch("durable")
+        return self._calls.make(branch, fn, args, kwargs, self._options)
 
     def durable_sync(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
-        return self._run.call_from_thread(fn, args, kwargs, self._options)
+        return _call_from_thread(self._run, self._calls, fn, args, kwargs, self._options)
+
+
+def _call_from_thread(  # noqa: PLR0913, PLR0917 - what a call is made of
+    run: ActionRun,
+    calls: DurableCalls,
+    fn: Callable[..., Any],
+    args: tuple[Any, ...],
+    kwargs: Mapping[str, Any],
+    options: DurableOptions | None,
+) -> Any:
+    """Make a durable call from the thread of a plain `def` action."""
+    branch = run.branch("durable_sync")
+    if action_thread_branch() is not branch:
+        hint = "it is for plain `def` actions; on the loop, await ctx.durable(...)"
+        verb = "durable_sync"
+        raise OutsideActionError(verb, hint)
+    call = calls.make(branch, fn, args, kwargs, options)
+    return call_from_thread(call, branch, run, run.services.threads.loop)
 
 
 class _QuietLogger(logging.LoggerAdapter[logging.Logger]):

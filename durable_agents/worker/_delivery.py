@@ -148,6 +148,7 @@ class Delivery:
             self._timer.cancel()
         self._waiting.clear()
         self._cancel = None
+        self._on_overtaking = _tell_nobody  # else a circle with the action run
 
     def tick(self) -> bool:
         """One pass of the loop has gone by; returns whether to be told of the next one."""
@@ -241,3 +242,7 @@ class Delivery:
                 self._on_overtaking(key, overtaken)
             self._resolve(batch)
             self._look_again()
+
+
+def _tell_nobody(_key: CallKey, _overtaken: CallKey) -> None:
+    """Nothing is handed over any more."""

@@ -131,7 +131,8 @@ class Dispatcher:
         """Start what may start."""
         if self._stopped_for is not None:
             return
-        while (following := self.scheduler.next_run()) is not None:
+        scheduler = self.scheduler
+        while (following := scheduler.next_run()) is not None:
             key, turn = following
             number = self._numbers.pop(turn, turn)
             stored = self._waiting.pop(number, None)
@@ -140,9 +141,9 @@ class Dispatcher:
             else:
                 self._waiting_bytes -= len(stored.input.data)
                 self.start(stored)
-        for key, last in self.scheduler.hungry():
+        for key, last in scheduler.hungry():
             self.read(self._feed(key, last), f"read on for key {key}")
-        if self.scheduler.is_drained:
+        if self._drained and scheduler.is_drained:
             waiters, self._drained = self._drained, []
             for waiter in waiters:
                 if not waiter.done():

@@ -25,6 +25,8 @@ from durable_agents.errors import (
     StoreError,
 )
 from durable_agents.journal import (
+    EMPTY_LOG,
+    START,
     Abandoned,
     CallAbandoned,
     CallLog,
@@ -38,13 +40,13 @@ from durable_agents.journal import (
     Replay,
     Resolution,
     Resume,
-    Start,
     identify,
     resolution,
 )
 from durable_agents.serialization import SCALARS, Payload
 from durable_agents.worker._attempts import NOT_EXECUTED, Attempts
 from durable_agents.worker._call import CallInProgress, Failed, Outcome, Scope
+from durable_agents.worker._current import CURRENT_CALL
 from durable_agents.worker._lineage import Branch
 from durable_agents.worker._services import Services
 
@@ -91,30 +93,53 @@ class DurableCalls:
         call = CallInProgress(self._scope, branch, (branch.path, position), identity)
         return self._perform(call)
 
-    async def _perform(self, call: CallInProgress) -> Any:
-        identity = call.identity
+    # Not cut into coroutines: one more for each call would take a hundredth of its time.
+    async def _perform(  # noqa: C901, PLR0912, PLR0915
+        self, call: CallInProgress
+    ) -> Any:
+        identity, scope, services = call.identity, self._scope, self._services
         spec = identity.spec
-        decision = self._log.next_call(
-            call.key, spec.function_id, identity.digest, identity.preview
-        )
-        if type(decision) is Abandoned:
-            await self._stay_abandoned(call, decision.record)
+        if self._log is EMPTY_LOG:
+            decision: Decision = START
+        else:
+            decision = self._log.next_call(
+                call.key, spec.function_id, identity.digest, identity.preview
+            )
+            if type(decision) is Abandoned:
+                await self._stay_abandoned(call, decision.record)
         try:
-            if type(decision) is Start and spec.is_direct and self._services.take_place():
-                # Nothing to look up, to wait for or to write first: no coroutine in between.
+            if (
+                decision is START
+                and spec.is_direct
+                and services.lease is None
+                and services.at_end_of_record is None
+                and services.calls.try_take()
+            ):
+                # Nothing to look up, to wait for or to write first: what `Attempts` does in
+                # this case, without its coroutines.
+                steps = services.lineage.current
+                assert steps is not None, "a durable call is made by a task of an action"
+                steps.call = call
+                CURRENT_CALL.set(call)
                 try:
-                    outcome = await self._attempts.outcome(call, None)
+                    outcome = await spec.fn(*identity.args, **identity.kwargs)
+                except BaseException as error:
+                    outcome = self._attempts.outcome_of(error)
+                    if outcome is None:
+                        raise
                 finally:
-                    self._services.calls.give_back()
+                    steps.call = None
+                    CURRENT_CALL.set(None)
+                    services.calls.give_back()
             elif type(decision) is Replay:
                 return await self._replay(call, decision.record)
             else:
                 outcome = await self._execute(call, decision)
-            payload, future = self._settle(call, outcome)
-            if self._scope.is_direct:
+            payload, now, future = self._settle(call, outcome)
+            if scope.is_direct:
                 await future
             else:
-                await self._scope.delivery.commit(call.key, future)
+                await scope.delivery.commit(call.key, future)
         except asyncio.CancelledError:
             self._abandon(call)
             raise
@@ -125,14 +150,16 @@ class DurableCalls:
                     "when the store is back"
                 )
             raise
-        call.branch.move_on(call.settled_at)
-        # What the caller gets live is what a replay would give: exact scalars as they are,
-        # everything else decoded anew.
+        call.branch.move_on(now)
+        return outcome if type(outcome) in SCALARS else self._as_replayed(outcome, payload)
+
+    def _as_replayed(self, outcome: Outcome, payload: Payload) -> Any:
+        """What the caller gets live is what a replay would give: decoded anew."""
         codec = self._scope.codec
         if type(outcome) is Failed:
             traceback = outcome.error.__traceback__
             raise codec.decode_failure(payload).with_traceback(traceback)
-        return outcome if type(outcome) in SCALARS else codec.decode(payload)
+        return codec.decode(payload)
 
     async def _stay_abandoned(self, call: CallInProgress, record: CallRecord) -> NoReturn:
         """Wait for the cancellation that ended this call the first time."""
@@ -212,45 +239,46 @@ class DurableCalls:
             )
         )
 
-    def _encoded(self, call: CallInProgress, outcome: Outcome) -> tuple[Payload, Payload]:
-        """The outcome to be decoded here, and as it goes on record."""
-        codec = self._scope.codec
-        try:
-            if type(outcome) is Failed:
-                failure = codec.encode_failure(outcome.error, call)
-                return failure, failure
-            payload = codec.encode(outcome, call)
-            return payload, payload if type(payload) is Payload else codec.shared(payload)
-        except SerializationError as error:
-            # The effect took place and is not on record: nothing may complete on top of it.
-            self._scope.taint(error)
-            raise
-
     def _settle(
         self, call: CallInProgress, outcome: Outcome
-    ) -> tuple[Payload, asyncio.Future[int]]:
-        """Enqueue the record of an outcome; returns the outcome encoded for the caller, too."""
-        payload, recorded = self._encoded(call, outcome)
+    ) -> tuple[Payload, float, asyncio.Future[int]]:
+        """Enqueue the record of an outcome.
+
+        Returns:
+            The outcome encoded for the caller, when it settled, and when that is on record.
+        """
+        scope = self._scope
+        codec, has_failed = scope.codec, type(outcome) is Failed
+        try:
+            if has_failed:
+                payload = recorded = codec.encode_failure(outcome.error, call)
+            else:
+                payload = codec.encode(outcome, call)
+                recorded = payload if type(payload) is Payload else codec.shared(payload)
+        except SerializationError as error:
+            # The effect took place and is not on record: nothing may complete on top of it.
+            scope.taint(error)
+            raise
         identity = call.identity
         spec = identity.spec
         branch, position = call.key
-        call.settled_at = now = self._services.clock.now()
-        future = self._scope.record(
+        now = self._services.clock.now()
+        future = scope.record(
             CallSettled(
-                self._scope.number,
+                scope.number,
                 branch,
                 position,
                 spec.function_id,
                 identity.digest,
                 identity.preview,
-                type(outcome) is Failed,
+                has_failed,
                 recorded,
                 call.attempt,
-                spec.options.is_guarded,
+                spec.is_guarded,
                 now,
             )
         )
-        return payload, future
+        return payload, now, future
 
 
 def _raise(error: Exception) -> Coroutine[Any, Any, NoReturn]:

@@ -31,7 +31,7 @@ T = TypeVar("T")
 class ActionTasks:
     """The asyncio tasks of one action run: the action itself and all that descend from it."""
 
-    __slots__ = ("_root", "children", "live", "steps")
+    __slots__ = ("children", "live", "root", "steps")
 
     def __init__(self) -> None:
         self.live = 0
@@ -40,11 +40,8 @@ class ActionTasks:
         """Steps that they made; unchanged while the action rests."""
         self.children: set[asyncio.Task[Any]] | None = None
         """Tasks that have not ended, without the action's own; None: there never were any."""
-        self._root: asyncio.Task[Any] | None = None
-
-    def start_with(self, task: asyncio.Task[Any]) -> None:
-        """The action's own task was made; an eager one has made its first step by then."""
-        self._root = task
+        self.root: asyncio.Task[Any] | None = None
+        """The action's own task; an eager one has made its first step before it is known."""
 
     def take_in(self, task: asyncio.Task[Any]) -> None:
         """Another one has started."""
@@ -56,7 +53,7 @@ class ActionTasks:
 
     def cancel(self, *, besides: asyncio.Task[Any] | None = None) -> None:
         """Cancel all of them but one."""
-        for task in [self._root, *(self.children or ())]:
+        for task in [self.root, *(self.children or ())]:
             if task is not None and task is not besides:
                 task.cancel()
 
@@ -141,7 +138,8 @@ class Lineage:
         self._before: Any = None
         self._factory = self._make_task
         self._is_installed = False
-        self._thread = threading.get_ident()
+        self.thread = threading.get_ident()
+        """The loop's."""
         self._is_alone = False
         self.current: InBranch[Any] | None = None
 
@@ -176,7 +174,7 @@ class Lineage:
     def here(self) -> "InBranch[Any] | None":
         """The task of an action that makes a step now; None outside, and in other threads."""
         current = self.current
-        if current is not None and threading.get_ident() != self._thread:
+        if current is not None and threading.get_ident() != self.thread:
             return None
         return current
 

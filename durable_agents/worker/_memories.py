@@ -1,8 +1,9 @@
 """What actions of a run see of memory, what becomes of it, and how it goes on record."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from types import MappingProxyType
+
+import msgspec
 
 from durable_agents.journal import MemoryUpdate
 from durable_agents.serialization import Codec
@@ -13,12 +14,11 @@ NOTHING: Mapping[str, MemoryUpdate] = MappingProxyType({})
 """A memory in which nothing has been written."""
 
 
-@dataclass(slots=True)
-class Memories:
+class Memories(msgspec.Struct):
     """What an action may see: short-term memory of the key, sensory memory of the run."""
 
-    short_term: Mapping[str, MemoryUpdate] = field(default_factory=lambda: NOTHING)
-    sensory: Mapping[str, MemoryUpdate] = field(default_factory=lambda: NOTHING)
+    short_term: Mapping[str, MemoryUpdate] = NOTHING
+    sensory: Mapping[str, MemoryUpdate] = NOTHING
 
 
 def changed(

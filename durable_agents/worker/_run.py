@@ -7,8 +7,9 @@ run's completion travels in the same row.
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass, replace
 from typing import Any
+
+import msgspec
 
 from durable_agents.agent import AgentPlan
 from durable_agents.errors import (
@@ -46,8 +47,7 @@ _SHORT = 1000
 """Characters that are kept of the text of an error that is too large to be kept."""
 
 
-@dataclass(frozen=True, slots=True)
-class Ending:
+class Ending(msgspec.Struct, frozen=True):
     """How a run ended here."""
 
     status: RunStatus
@@ -146,8 +146,10 @@ class ActiveRun:
 
     def write(self, entries: list[Entry]) -> asyncio.Future[int]:
         """Enqueue entries of the run."""
-        write = Write(number=self.number, entries=entries)
-        if self._blobs.new:
+        return self._append(Write(number=self.number, entries=entries))
+
+    def _append(self, write: Write) -> asyncio.Future[int]:
+        if (tables := self._blobs.tables) is not None and tables.new:
             write.blobs = self._blobs.take_new()
         future = self._services.store.append(write)
         if self._progress is not None:
@@ -201,7 +203,7 @@ class ActiveRun:
             name = f"{self.run_id} {action_run.action.name}"
             steps, lineage = self._execute(action_run), self._services.lineage
             task = lineage.start(steps, action_run.root, self._spawn, name)
-            action_run.tasks.start_with(task)
+            action_run.tasks.root = task
         else:
             self._run_task(self._complete(None, NO_EFFECTS), "complete")
 
@@ -247,7 +249,6 @@ class ActiveRun:
             except Exception as error:  # noqa: BLE001 - a condition raised
                 await self._fail(action_run.number, error)
                 return
-        write.blobs = self._blobs.take_new()
         if self._cancel_reason is not None:
             write.entries.append(RunCancelled(self._cancel_reason, now))
             write.status = RunStatus.CANCELLED
@@ -255,7 +256,7 @@ class ActiveRun:
             write.entries.append(RunCompleted(now))
             write.status = RunStatus.COMPLETED
         try:
-            await self._services.store.append(write)
+            await self._append(write)
         except StoreError as error:
             if error.retryable or isinstance(error, StoreConflictError):
                 self._end(Ending(RunStatus.RUNNING, str(error), error))
@@ -340,7 +341,7 @@ class ActiveRun:
             else:
                 self._end(Ending(RunStatus.RUNNING, str(self._stop_reason)))
             return
-        self._stored = replace(self._stored, state=state)
+        self._stored = msgspec.structs.replace(self._stored, state=state)
         self._begin(state)
 
     async def _pause(self, seconds: float) -> None:

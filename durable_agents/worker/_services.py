@@ -49,12 +49,6 @@ class Services:
     logger: logging.Logger = field(default_factory=lambda: logging.getLogger("durable_agents"))
     """Told what becomes of runs."""
 
-    def take_place(self) -> bool:
-        """Take a place in the pool if a call may begin at once: then nothing is awaited."""
-        if self.lease is not None or self.at_end_of_record is not None:
-            return False
-        return self.calls.try_take()
-
     @property
     def status_of_failed(self) -> RunStatus:
         """What a run comes to that failed for good."""

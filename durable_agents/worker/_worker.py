@@ -175,8 +175,10 @@ class Worker(RunVerbs):
         services = self._opened
         if self._stopping is not None:
             raise RunError(id or "(new)", "the worker is stopping and takes nothing in")
-        _check_text("key", key)
-        _check_text("id", id)
+        if key is not None:
+            _check_text("key", key)
+        if id is not None:
+            _check_text("id", id)
         event = self._plan.decode_input(value)
         recorded = _recorded(event)
         payload = services.codec.encode(recorded, "the input")
@@ -342,8 +344,6 @@ def _recorded(event: Event) -> object:
 
 
 def _check_text(name: str, text: object) -> None:
-    if text is None:
-        return
     if not isinstance(text, str):
         msg = f"{name} is {type(text).__name__}, expected str; use str(...) for other keys"
         raise TypeError(msg)

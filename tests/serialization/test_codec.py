@@ -702,3 +702,12 @@ def test_a_codec_of_the_users_own_stays_itself_when_it_is_bound_to_a_run() -> No
 
     assert (Salted, b"salt", "salted") == (type(bound), bound.salt, bound.name)
     assert 7 == Salted(b"other").decode(bound.encode(7, "a number"))
+
+
+def test_a_codec_for_a_run_has_all_that_its_codec_has() -> None:
+    """It is copied by name; a slot that is added later must not be forgotten."""
+    slots = [name for cls in Codec.__mro__ for name in cls.__dict__.get("__slots__", ())]
+
+    bound = Codec(secret=b"secret").for_run(Blobs())
+
+    assert [] == [name for name in slots if not hasattr(bound, name)]

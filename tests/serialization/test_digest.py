@@ -12,6 +12,7 @@ from collections import Counter, OrderedDict, defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
+from enum import IntEnum
 from functools import cached_property
 from itertools import combinations
 from typing import Any
@@ -22,7 +23,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from durable_agents.errors import EncodeError
-from durable_agents.serialization import canonical_bytes
+from durable_agents.serialization import canonical_bytes, scalar_bytes
 
 
 def digest(value: Any) -> bytes:
@@ -51,7 +52,7 @@ def function() -> None:
 SOURCE = """
 import sys
 from decimal import Decimal
-from durable_agents.serialization import canonical_bytes
+from durable_agents.serialization import canonical_bytes, scalar_bytes
 names = {"alpha", "beta", "gamma", "delta", "epsilon"}
 pairs = {(name,): name for name in names}
 value = [names, frozenset(names), {name: {name: name} for name in names}, pairs, Decimal(1)]
@@ -266,3 +267,25 @@ def test_a_stack_that_runs_out_is_an_error_of_ours(value: Any) -> None:
             digest(value)
 
     at_the_end_of_the_stack(refused)
+
+
+@given(st.lists(st.one_of(st.none(), st.booleans(), st.integers(), st.text(), st.binary())))
+def test_scalars_have_the_bytes_that_a_list_of_them_has(values: list[Any]) -> None:
+    """The straight road of most calls, and the general one, lead to the same digest."""
+    straight = scalar_bytes(tuple(values))
+
+    assert straight in {None, digest(values)}
+    assert (straight is None) == any(_is_beyond(value) for value in values)
+
+
+def _is_beyond(value: Any) -> bool:
+    """Whether MessagePack does not hold it."""
+    if type(value) is int:
+        return not -(2**63) <= value < 2**64
+    return type(value) is str and any("\ud800" <= letter <= "\udfff" for letter in value)
+
+
+@pytest.mark.parametrize("value", [1.5, math.nan, [1], (1,), IntEnum("E", "a").a])
+def test_what_is_no_plain_scalar_takes_the_general_road(value: Any) -> None:
+    """A float may be a NaN, of which there are many."""
+    assert scalar_bytes((1, value)) is None

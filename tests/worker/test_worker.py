@@ -3,6 +3,7 @@
 # ruff: noqa: ANN401, ARG001 - actions take an event of any type, whether they read it or not
 
 import asyncio
+import gc
 import os
 import signal
 import sys
@@ -1238,3 +1239,42 @@ def test_settings_that_no_worker_can_work_with_are_refused(name: str, value: Any
     """The error names the figure and its range."""
     with pytest.raises(ValueError, match=f"{name}.* is .*expected"):
         WorkerSettings(**{name: value})
+
+
+async def test_a_run_that_has_completed_is_gone_without_the_garbage_collector(
+    memory: InMemoryStore,
+) -> None:
+    """A circle of references would keep each run's memory until a collection finds it.
+
+    Measured with 26 objects a run in circles: a third of the time of 1,000 short runs.
+    """
+
+    calls = Calls()
+
+    async def act(event: InputEvent[int], ctx: RunnerContext) -> None:
+        doubled = await asyncio.gather(*(ctx.durable(calls.double, n) for n in range(3)))
+        ctx.output(await ctx.durable(calls.double, doubled[event.input % 3]))
+
+    async with life(agent_of(act), memory) as worker:
+        await asyncio.gather(*(worker.submit(n) for n in range(20)))
+        await worker.drain()
+        await passes(10)
+        gc.collect()
+        gc.disable()
+        try:
+            await asyncio.gather(*(worker.submit(n) for n in range(20)))
+            await worker.drain()
+            await passes(10)
+            gc.set_debug(gc.DEBUG_SAVEALL)
+            gc.collect()
+            left = {type(o).__qualname__ for o in gc.garbage if _is_ours(o)}
+        finally:
+            gc.set_debug(0)
+            gc.garbage.clear()
+            gc.enable()
+
+    assert set() == left
+
+
+def _is_ours(found: object) -> bool:
+    return type(found).__module__.startswith("durable_agents")
