@@ -9,7 +9,7 @@ from durable_agents._exports import publish
 from durable_agents.actions import action
 from durable_agents.agent import Agent
 from durable_agents.clock import Clock, SystemClock
-from durable_agents.context import CallOptions, RunnerContext
+from durable_agents.context import Approval, CallOptions, RunnerContext
 from durable_agents.errors import (
     CallFailedError,
     CallTimeoutError,
@@ -78,6 +78,7 @@ from durable_agents.worker import (
 __all__ = [
     "AdaptiveLimit",
     "Agent",
+    "Approval",
     "CallFailedError",
     "CallInfo",
     "CallOptions",

@@ -7,21 +7,32 @@ to go through a durable call.
 
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from logging import Logger, LoggerAdapter
 from random import Random
 from typing import Any, ParamSpec, TypeVar, overload
 from uuid import UUID
 
+import msgspec
+
 from durable_agents.events import Event, EventRecord
 from durable_agents.journal import OnInterrupt
 from durable_agents.memory import MemoryObject
 from durable_agents.retry import RetryPolicy
 
-__all__ = ["CallOptions", "RunnerContext"]
+__all__ = ["Approval", "CallOptions", "RunnerContext"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+
+class Approval(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a person decided; see `RunnerContext.approve`."""
+
+    approved: bool
+    comment: str = ""
+    """For the action, or for whoever reads its record."""
 
 
 class CallOptions(ABC):
@@ -180,6 +191,110 @@ class RunnerContext(ABC):
         Raises:
             TypeError: The reconciler is not callable.
             ValueError: The timeout is not positive, or `on_interrupt` is none of the three.
+        """
+
+    @abstractmethod
+    def sleep(self, seconds: float) -> Coroutine[Any, Any, None]:
+        """Sleep, over restarts: what is left of it is slept by the next process.
+
+        Costs one record, however long it is. When it is over is fixed by the wall clock when it
+        begins, and is on record; a clock that is set differently meanwhile moves it.
+
+        Cancellation: if the action's own code gives it up, that is recorded.
+
+        Args:
+            seconds: How long, >= 0 and finite.
+
+        Raises:
+            ValueError: `seconds` is negative or not finite.
+        """
+
+    @abstractmethod
+    def sleep_until(self, moment: datetime) -> Coroutine[Any, Any, None]:
+        """Sleep until a moment, as `sleep` does; one that has passed is over at once.
+
+        Args:
+            moment: Aware of its time zone.
+
+        Raises:
+            ValueError: It has no time zone.
+        """
+
+    @abstractmethod
+    def timeout(self, seconds: float) -> AbstractAsyncContextManager[None]:
+        """Give a block so much time, counted over restarts: `async with ctx.timeout(60): ...`.
+
+        As `asyncio.timeout`, but durable: when the time is up is fixed when the block is
+        entered, and that it was is on record, so that a replay ends the block at the same place
+        and waits for nothing.
+
+        Args:
+            seconds: How long, >= 0 and finite.
+
+        Raises:
+            TimeoutError: From the block: its time was up.
+            ValueError: `seconds` is negative or not finite.
+        """
+
+    @overload
+    @abstractmethod
+    def wait_for_signal(
+        self, name: str, *, type: type[R], timeout: float | None = None
+    ) -> Coroutine[Any, Any, R]: ...
+    @overload
+    @abstractmethod
+    def wait_for_signal(
+        self, name: str, *, type: None = None, timeout: float | None = None
+    ) -> Coroutine[Any, Any, Any]: ...
+    @abstractmethod
+    def wait_for_signal(
+        self,
+        name: str,
+        *,
+        type: Any = None,  # noqa: A002 - the public name
+        timeout: float | None = None,
+    ) -> Coroutine[Any, Any, Any]:
+        """Wait for a signal: what `Worker.signal` or `durable-agents signal` sends to this run.
+
+        A signal may come before anyone waits for it; each is given to one wait, in the order
+        received. Waiting survives restarts, and so does what was received.
+
+        Cancellation: if the action's own code gives the wait up, that is recorded, and a signal
+        that it was about to be given goes to the next who waits.
+
+        Args:
+            name: Of the signal.
+            type: What its value has to be, or is made into, as an input is. Default: as sent.
+            timeout: Seconds, >= 0, counted over restarts. Default: waits for ever.
+
+        Returns:
+            The value that was sent.
+
+        Raises:
+            TimeoutError: None came in time; recorded, so that a replay raises it, too.
+            InputError: What came, before anyone could tell, is no such value.
+            ValueError: `timeout` is negative or not finite.
+        """
+
+    @abstractmethod
+    def approve(
+        self, question: str, *, timeout: float | None = None
+    ) -> Coroutine[Any, Any, Approval]:
+        """Wait for a person to decide; `show` has the question, and the name to answer by.
+
+        The answer is the signal `approval:PLACE`, where the place is that of this call:
+        `durable-agents signal STORE RUN approval:root:2 '{"approved": true}'`.
+
+        Args:
+            question: What the person is asked.
+            timeout: Seconds, >= 0, counted over restarts. Default: waits for ever.
+
+        Returns:
+            What was decided. A rejection is an answer, too, and raises nothing.
+
+        Raises:
+            TimeoutError: Nobody answered in time.
+            ValueError: `timeout` is negative or not finite.
         """
 
     @abstractmethod

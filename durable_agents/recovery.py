@@ -137,6 +137,16 @@ def rerun(state: RunState, call: str | None, now: float) -> list[Entry]:
     return [CallResolved(number, *record.key, function, digest, now), RunRetried(now)]
 
 
+def check_signal(state: RunState) -> None:
+    """Make sure that a signal can still be taken.
+
+    Raises:
+        RunStateError: The run completed, or was cancelled.
+    """
+    if state.status in {RunStatus.COMPLETED, RunStatus.CANCELLED}:
+        raise _unfit(state, "runs that have not ended take signals")
+
+
 def cancelled(state: RunState, reason: str, now: float) -> list[Entry]:
     """Entries that end a run of which no action runs: one that waits, is parked or failed.
 

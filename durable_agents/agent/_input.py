@@ -22,12 +22,17 @@ def check_input_type(wanted: Any) -> None:  # noqa: ANN401 - any type can be dec
         raise DefinitionError(msg) from error
 
 
-def decode(raw: object, wanted: Any) -> Any:  # noqa: ANN401 - any type can be declared
+def decode(
+    raw: object,
+    wanted: Any,  # noqa: ANN401 - any type can be declared
+    what: str = "the input",
+) -> Any:  # noqa: ANN401 - any type can be declared
     """The input as the declared type; an instance of it as it is.
 
     Args:
         raw: What a caller or a file handed in: an instance, or data such as JSON gives.
         wanted: The declared type.
+        what: What is decoded, for the error.
 
     Raises:
         InputError: It does not fit; the text has the field's path and what was expected.
@@ -37,7 +42,7 @@ def decode(raw: object, wanted: Any) -> Any:  # noqa: ANN401 - any type can be d
     try:
         return msgspec.convert(raw, wanted, dec_hook=_foreign)
     except msgspec.ValidationError as error:
-        msg = f"the input does not fit {_named(wanted)}: {error}"
+        msg = f"{what} does not fit {_named(wanted)}: {error}"
         raise InputError(msg) from error
 
 

@@ -27,6 +27,7 @@ from durable_agents.cli._retry import add_retry
 from durable_agents.cli._run import add_run
 from durable_agents.cli._show import say
 from durable_agents.cli._show_run import add_show
+from durable_agents.cli._signal import add_signal
 from durable_agents.errors import DurableAgentsError, StoreError
 
 __all__ = ["main", "parser"]
@@ -39,6 +40,7 @@ _COMMANDS = (
     add_retry,
     add_cancel,
     add_resolve,
+    add_signal,
     add_prune,
     add_bench,
     add_doctor,

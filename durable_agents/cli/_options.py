@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from durable_agents.worker import WorkerSettings
 
 __all__ = [
@@ -13,6 +15,7 @@ __all__ = [
     "add_bounds",
     "add_run_id",
     "add_store",
+    "as_json",
     "named_count",
     "positive",
     "seconds",
@@ -166,3 +169,13 @@ def add_store(parser: argparse.ArgumentParser) -> None:
 def add_run_id(parser: argparse.ArgumentParser) -> None:
     """Declare the argument that names a run."""
     parser.add_argument("id_of_run", metavar="RUN", help="id of the run")
+
+
+def as_json(text: str) -> object:
+    """A value written as JSON, for argparse."""
+    try:
+        value: object = msgspec.json.decode(text)
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+        msg = f"{text!r} is no JSON: {error}"
+        raise argparse.ArgumentTypeError(msg) from error
+    return value

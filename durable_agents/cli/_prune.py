@@ -70,5 +70,5 @@ def _prune(arguments: argparse.Namespace) -> ExitCode:
         raise UsageError(msg)
     command = PruneRuns(arguments.older_than, arguments.keep, arguments.failed)
     done = steer(arguments.store, command, "")
-    say(f"{done.pruned or 0:,} runs forgotten")
+    say(f"{done.affected or 0:,} runs forgotten")
     return ExitCode.DONE

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 
 from durable_agents.cli._exit import ExitCode
-from durable_agents.cli._options import add_run_id, add_store
+from durable_agents.cli._options import add_run_id, add_store, as_json
 from durable_agents.cli._steer import STEERING, steer
 from durable_agents.worker import ResolveCall
 
@@ -38,7 +38,7 @@ def add_resolve(commands: Any) -> None:  # noqa: ANN401 - argparse keeps the typ
     outcome = parser.add_mutually_exclusive_group(required=True)
     outcome.add_argument(
         "--value",
-        type=_json,
+        type=as_json,
         default=msgspec.UNSET,
         metavar="JSON",
         help="it took effect, and this is what it returned",
@@ -48,15 +48,6 @@ def add_resolve(commands: Any) -> None:  # noqa: ANN401 - argparse keeps the typ
         "--rerun", action="store_true", help="it did not take effect: make it again"
     )
     parser.set_defaults(run=_resolve)
-
-
-def _json(text: str) -> object:
-    try:
-        value: object = msgspec.json.decode(text)
-    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
-        msg = f"{text!r} is no JSON: {error}"
-        raise argparse.ArgumentTypeError(msg) from error
-    return value
 
 
 def _resolve(arguments: argparse.Namespace) -> ExitCode:

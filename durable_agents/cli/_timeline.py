@@ -1,6 +1,7 @@
 """What a run has done, step by step, for people and programs."""
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 
 import msgspec
 
@@ -18,9 +19,13 @@ from durable_agents.journal import (
     CallSettled,
     DeliveredOutOfOrder,
     Entry,
-    RunAccepted,
     RunState,
     RunTakenOver,
+    SignalAwaited,
+    SignalReceived,
+    SignalTaken,
+    TimerFired,
+    TimerSet,
     call_id,
     place,
 )
@@ -35,7 +40,7 @@ class Step(msgspec.Struct, kw_only=True, omit_defaults=True):
     at: float
     """Seconds since 1970-01-01 UTC."""
     what: str
-    """`"call"`, `"action started"`, `"run parked"` ..."""
+    """`"call"`, `"wait"`, `"action started"`, `"run parked"` ..."""
     action: str = ""
     place: str = ""
     """Of a call: its branch and position."""
@@ -43,7 +48,9 @@ class Step(msgspec.Struct, kw_only=True, omit_defaults=True):
     call: str = ""
     """Of a call: the function and a preview of its arguments."""
     status: str = ""
-    """Of a call: succeeded, failed, abandoned, retried, or in doubt."""
+    """Of a call: succeeded, failed, abandoned, retried, or in doubt. Of a wait: waits, signal
+    taken, time is up, or abandoned; a sleep that nothing raced with still waits when it is
+    over."""
     attempt: int | None = None
     seconds: float | None = None
     """Of a call whose beginning is on record: how long it took."""
@@ -111,6 +118,8 @@ class _Timeline:
         match entry:
             case CallBegun() | CallSettled() | CallAbandoned() | CallRetried():
                 self._add_call(entry)
+            case TimerSet() | TimerFired() | SignalAwaited() | SignalTaken():
+                self._add_wait(entry)
             case ActionStarted() | ActionCompleted():
                 self._add_action(entry)
             case CallResolved():
@@ -156,6 +165,28 @@ class _Timeline:
             call=f"{entry.function}({preview})",
         )
 
+    def _add_wait(self, entry: TimerSet | TimerFired | SignalAwaited | SignalTaken) -> None:
+        key = (entry.action, entry.branch, entry.position)
+        if isinstance(entry, TimerFired | SignalTaken):
+            step = self._begun.pop(key, None)
+            if step is not None:
+                step.status = "signal taken" if isinstance(entry, SignalTaken) else "time is up"
+                step.seconds = entry.at - step.at
+            return
+        event, action = self._actions.get(entry.action, (0, ""))
+        name = entry.name if isinstance(entry, SignalAwaited) else entry.function
+        self._begun[key] = step = Step(
+            at=entry.at,
+            what="wait",
+            action=action,
+            place=place(key[1:]),
+            call_id=call_id(event, action, key[1:]),
+            call=f"{name}({entry.preview})",
+            status="waits",
+            detail="" if entry.due is None else f"until {_moment(entry.due)}",
+        )
+        self.steps.append(step)
+
     def _add_action(self, entry: ActionStarted | ActionCompleted) -> None:
         self._actions[entry.action] = (entry.event, entry.name)
         if isinstance(entry, ActionStarted):
@@ -176,6 +207,10 @@ class _Timeline:
         self.steps.append(step)
 
 
+def _moment(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).isoformat(" ", "seconds")
+
+
 def _words(entry: Entry) -> str:
     """The name of an entry's class, in words."""
     name = type(entry).__name__
@@ -184,14 +219,14 @@ def _words(entry: Entry) -> str:
 
 def _detail(entry: Entry) -> str:
     match entry:
-        case RunAccepted():
-            return ""
         case RunTakenOver():
             return f"by {entry.worker}"
         case CallsCleared():
             return entry.difference
         case ActionFailed():
             return error_text(entry.error)
+        case SignalReceived():
+            return entry.name
         case DeliveredOutOfOrder():
             overtaken = (entry.overtaken_branch, entry.overtaken_position)
             return f"before {place(overtaken)}"

@@ -24,7 +24,6 @@ from durable_agents.journal._call_log import (
 )
 from durable_agents.journal._delivery import DeliveryOrder
 from durable_agents.journal._entries import (
-    BATCH_BITS,
     ActionCompleted,
     ActionFailed,
     ActionStarted,
@@ -46,6 +45,16 @@ from durable_agents.journal._entries import (
     RunRetried,
     RunTakenOver,
     SentEvent,
+    SignalAwaited,
+    SignalReceived,
+    SignalTaken,
+    TimerFired,
+    TimerSet,
+)
+from durable_agents.journal._identity import CallableSpec, CallIdentity, identify, is_async
+from durable_agents.journal._options import DurableOptions, OnInterrupt, durable
+from durable_agents.journal._rows import (
+    BATCH_BITS,
     batch_of,
     decode_blob,
     decode_memory,
@@ -55,15 +64,23 @@ from durable_agents.journal._entries import (
     encode_cell,
     encode_row,
 )
-from durable_agents.journal._identity import CallableSpec, CallIdentity, identify, is_async
-from durable_agents.journal._options import DurableOptions, OnInterrupt, durable
-from durable_agents.journal._run_state import ActionState, EventState, RunState, RunStatus
+from durable_agents.journal._run_state import (
+    ActionState,
+    EventState,
+    RunState,
+    RunStatus,
+    SignalState,
+)
+from durable_agents.journal._waits import SIGNAL, SLEEP, TIMEOUT
 
 __all__ = [
     "BATCH_BITS",
     "CANCELLATION",
     "EMPTY_LOG",
+    "SIGNAL",
+    "SLEEP",
     "START",
+    "TIMEOUT",
     "Abandoned",
     "ActionCompleted",
     "ActionFailed",
@@ -105,7 +122,13 @@ __all__ = [
     "RunStatus",
     "RunTakenOver",
     "SentEvent",
+    "SignalAwaited",
+    "SignalReceived",
+    "SignalState",
+    "SignalTaken",
     "Start",
+    "TimerFired",
+    "TimerSet",
     "batch_of",
     "call_id",
     "decode_blob",

@@ -29,8 +29,8 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
-from durable_agents.journal._entries import batch_of
 from durable_agents.journal._options import DurableOptions
+from durable_agents.journal._rows import batch_of
 from durable_agents.serialization import Payload
 
 __all__ = [
@@ -95,6 +95,10 @@ class CallRecord(msgspec.Struct, kw_only=True):
     """Place in the store of the entry that settled it; gives the order of delivery. 0: none
     did, for that is the place of the run's input."""
     at: float = 0.0
+    due: float | None = None
+    """Of a timer or a wait: when it fires; None: never, or it is a call."""
+    signal: int | None = None
+    """Of a wait: which of the run's signals it was given."""
 
     @property
     def key(self) -> CallKey:
@@ -255,6 +259,11 @@ class CallLog:
         for record in list(self._from(key)):
             del self._records[record.key]
             self._not_asked.discard(record.key)
+
+    def is_followed(self, key: CallKey) -> bool:
+        """Whether the branch has gone on behind this place in an earlier start."""
+        branch, position = key
+        return any(b == branch and p > position for b, p in self._records)
 
     def never_asked(self) -> list[CallRecord]:
         """Records that the action, now at its end, did not ask for: it lost these calls."""

@@ -1,25 +1,16 @@
-"""The persisted facts of a run, and how a group of them becomes bytes.
+"""The persisted facts of a run.
 
 What is on disk is API: a tag is never given to another entry, fields are only added at the end
-and with a default, so that journals of every release stay readable (`tests/history`).
-
-One row of the journal holds the entries that belong together and become durable together: the
-start of an action travels with the action's first record, the end of a run with its last
-action. A row is a CRC-32 over run number and content, then the content: MessagePack, an array
-of entries, each an array that begins with its tag.
+and with a default, so that journals of every release stay readable (`tests/golden`).
 """
 
-from collections.abc import Callable
-from typing import Literal, TypeAlias, TypeVar
-from zlib import crc32
+from typing import Literal, TypeAlias
 
 import msgspec
 
-from durable_agents.errors import StoreDamagedError
 from durable_agents.serialization import Payload
 
 __all__ = [
-    "BATCH_BITS",
     "ActionCompleted",
     "ActionFailed",
     "ActionStarted",
@@ -41,17 +32,12 @@ __all__ = [
     "RunRetried",
     "RunTakenOver",
     "SentEvent",
-    "batch_of",
-    "decode_blob",
-    "decode_memory",
-    "decode_output",
-    "decode_row",
-    "encode_blob",
-    "encode_cell",
-    "encode_row",
+    "SignalAwaited",
+    "SignalReceived",
+    "SignalTaken",
+    "TimerFired",
+    "TimerSet",
 ]
-
-T = TypeVar("T")
 
 
 class MemoryUpdate(msgspec.Struct, frozen=True, array_like=True):
@@ -277,6 +263,68 @@ class CancelRequested(msgspec.Struct, frozen=True, array_like=True, tag=18):
     at: float
 
 
+class TimerSet(msgspec.Struct, frozen=True, array_like=True, tag=19, gc=False):
+    """A sleep or a timeout began."""
+
+    action: int
+    branch: str
+    position: int
+    function: str
+    """Which of them: `SLEEP` or `TIMEOUT`."""
+    preview: str
+    due: float
+    """When it fires, whatever happens until then; in seconds since 1970-01-01 UTC."""
+    at: float
+
+
+class TimerFired(msgspec.Struct, frozen=True, array_like=True, tag=20, gc=False):
+    """A timer, or the timeout of a wait, fired while other tasks could have raced with it."""
+
+    action: int
+    branch: str
+    position: int
+    function: str
+    name: str
+    """Of a wait: the name of the signal that did not come; else empty."""
+    at: float
+
+
+class SignalAwaited(msgspec.Struct, frozen=True, array_like=True, tag=21, gc=False):
+    """The action waits for a signal."""
+
+    action: int
+    branch: str
+    position: int
+    name: str
+    preview: str
+    """What is waited for, for people."""
+    due: float | None
+    """When it gives up; None: never."""
+    at: float
+
+
+class SignalReceived(msgspec.Struct, frozen=True, array_like=True, tag=22):
+    """Somebody signalled the run, whether or not it waited for that."""
+
+    name: str
+    signal_id: str
+    """Another one with this id is the same one; empty: it has none."""
+    value: Payload
+    at: float
+
+
+class SignalTaken(msgspec.Struct, frozen=True, array_like=True, tag=23, gc=False):
+    """The action was given a signal; nobody else is given it any more."""
+
+    action: int
+    branch: str
+    position: int
+    name: str
+    number: int
+    """Which of the run's signals, from 0 in the order received."""
+    at: float
+
+
 Entry: TypeAlias = (
     RunAccepted
     | RunTakenOver
@@ -296,94 +344,9 @@ Entry: TypeAlias = (
     | RunRetried
     | CallResolved
     | CancelRequested
+    | TimerSet
+    | TimerFired
+    | SignalAwaited
+    | SignalReceived
+    | SignalTaken
 )
-
-BATCH_BITS = 20
-"""A row's number is its transaction's number, then this many bits of its index in there."""
-_CHECKSUM_BYTES = 4
-_encode = msgspec.msgpack.Encoder().encode
-_decode_entries = msgspec.msgpack.Decoder(list[Entry]).decode
-_decode_event = msgspec.msgpack.Decoder(SentEvent).decode
-_decode_payload = msgspec.msgpack.Decoder(Payload).decode
-_decode_update = msgspec.msgpack.Decoder(MemoryUpdate).decode
-
-
-def batch_of(seq: int) -> int:
-    """Number of the transaction that committed the row with this number."""
-    return seq >> BATCH_BITS
-
-
-def encode_row(run: int, entries: list[Entry]) -> bytes:
-    """Bytes of one journal row.
-
-    Args:
-        run: Number of the run in its store; a row moved to another run fails its checksum.
-        entries: What happened, in order.
-    """
-    content = _encode(entries)
-    return crc32(content, run & 0xFFFFFFFF).to_bytes(_CHECKSUM_BYTES, "little") + content
-
-
-def decode_row(run: int, row: bytes, store: str) -> list[Entry]:
-    """Entries of one journal row.
-
-    Args:
-        run: Number of the run that the row is filed under.
-        row: What `encode_row` made.
-        store: Name of the store, for the error.
-
-    Raises:
-        StoreDamagedError: The row is not what was written. Nothing is skipped or repaired.
-    """
-    return _unseal(run, row, _decode_entries, store, f"an entry of run number {run}")
-
-
-def encode_cell(run: int, cell: SentEvent | MemoryUpdate) -> bytes:
-    """Bytes of an output (under its run's number) or of a path of memory (under 0)."""
-    content = _encode(cell)
-    return crc32(content, run & 0xFFFFFFFF).to_bytes(_CHECKSUM_BYTES, "little") + content
-
-
-def decode_output(run: int, cell: bytes, store: str) -> SentEvent:
-    """An output, or StoreDamagedError."""
-    return _unseal(run, cell, _decode_event, store, f"an output of run number {run}")
-
-
-def decode_memory(cell: bytes, store: str) -> MemoryUpdate:
-    """A path of memory, or StoreDamagedError."""
-    return _unseal(0, cell, _decode_update, store, "a memory value")
-
-
-def encode_blob(run: int, name: bytes, payload: Payload) -> bytes:
-    """Bytes of a blob; one moved to another run or name fails its checksum."""
-    content = _encode(payload)
-    return crc32(content, _blob_seed(run, name)).to_bytes(_CHECKSUM_BYTES, "little") + content
-
-
-def decode_blob(run: int, name: bytes, body: bytes, store: str) -> Payload:
-    """A blob, or StoreDamagedError."""
-    if type(name) is not bytes:
-        problem = f"a blob of run number {run} has no name: restore the store from a backup"
-        raise StoreDamagedError(store, problem)
-    what = f"blob {name.hex()} of run number {run}"
-    return _unseal(_blob_seed(run, name), body, _decode_payload, store, what)
-
-
-def _blob_seed(run: int, name: bytes) -> int:
-    return crc32(name, run & 0xFFFFFFFF)
-
-
-def _unseal(run: int, sealed: bytes, decode: Callable[[bytes], T], store: str, what: str) -> T:
-    if type(sealed) is not bytes:  # a damaged page gives values of any type
-        problem = f"{what} is {type(sealed).__name__}: restore the store from a backup"
-        raise StoreDamagedError(store, problem)
-    content = sealed[_CHECKSUM_BYTES:]
-    checksum = crc32(content, run & 0xFFFFFFFF).to_bytes(_CHECKSUM_BYTES, "little")
-    if checksum != sealed[:_CHECKSUM_BYTES]:
-        problem = f"{what} fails its checksum: restore the store from a backup"
-        raise StoreDamagedError(store, problem)
-    try:
-        return decode(content)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        problem = f"{what} is of a form that this version does not know ({error})"
-        raise StoreDamagedError(store, problem) from error

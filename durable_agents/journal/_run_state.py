@@ -41,7 +41,13 @@ from durable_agents.journal._entries import (
     RunRetried,
     RunTakenOver,
     SentEvent,
+    SignalAwaited,
+    SignalReceived,
+    SignalTaken,
+    TimerFired,
+    TimerSet,
 )
+from durable_agents.journal._waits import SIGNAL, SLEEP
 from durable_agents.serialization import Payload
 
 __all__ = ["ActionState", "EventState", "RunState", "RunStatus"]
@@ -87,6 +93,15 @@ class EventState:
     at: float
 
 
+class SignalState(msgspec.Struct):
+    """A signal that the run was given."""
+
+    name: str
+    signal_id: str
+    value: Payload
+    is_taken: bool = False
+
+
 class ActionState(msgspec.Struct):
     """What one action run has on record."""
 
@@ -114,16 +129,19 @@ class ActionState(msgspec.Struct):
     ) -> CallRecord:
         """The record that an entry speaks of, made where it is new."""
         key = (entry.branch, entry.position)
+        record = self.record_at(key, entry.function, entry.digest)
+        record.at = entry.at
+        return record
+
+    def record_at(self, key: CallKey, function: str, digest: bytes) -> CallRecord:
+        """The record of a call or a wait, made where it is new."""
         record = self.records.get(key)
-        if record is None or record.function != entry.function or record.digest != entry.digest:
+        if record is None or record.function != function or record.digest != digest:
+            branch, position = key
             record = CallRecord(
-                branch=entry.branch,
-                position=entry.position,
-                function=entry.function,
-                digest=entry.digest,
+                branch=branch, position=position, function=function, digest=digest
             )
             self.records[key] = record
-        record.at = entry.at
         return record
 
 
@@ -146,8 +164,12 @@ class RunState:
     sensory: list[MemoryUpdate] = field(default_factory=list)
     output_count: int = 0
     """Outputs of completed actions."""
+    signals: list[SignalState] = field(default_factory=list)
+    """In the order received; taken ones stay, so that their numbers do."""
     starts_without_progress: int = 0
-    """Times that a worker took the run over since its last other entry."""
+    """Times that a worker took the run over since its last other entry, unless it rested."""
+    is_resting: bool = False
+    """Whether the newest entry says that it waits: then it is not what ended a process."""
 
     @classmethod
     def of(cls, rows: Iterable[tuple[int, Sequence[Entry]]]) -> "RunState":
@@ -171,7 +193,7 @@ class RunState:
         """
         match entry:
             case RunTakenOver():
-                self.starts_without_progress += 1
+                self.starts_without_progress += not self.is_resting
                 return
             case RunAccepted():
                 self.accepted = entry
@@ -182,9 +204,17 @@ class RunState:
                 self._apply_to_actions(entry)
             case RunCompleted() | RunFailed() | RunParked() | RunCancelled() | RunRetried():
                 self._apply_to_run(entry)
+            case SignalReceived():
+                self.signals.append(SignalState(entry.name, entry.signal_id, entry.value))
+            case TimerSet() | TimerFired() | SignalAwaited() | SignalTaken():
+                self._apply_to_waits(seq, entry)
             case _:
                 self._apply_to_calls(seq, entry)
         self.starts_without_progress = 0
+        # What runs within a timeout may end a process.
+        self.is_resting = isinstance(entry, SignalAwaited | SignalReceived) or (
+            isinstance(entry, TimerSet) and entry.function == SLEEP
+        )
 
     def _apply_to_actions(self, entry: ActionStarted | ActionCompleted | ActionFailed) -> None:
         if isinstance(entry, ActionFailed):
@@ -221,6 +251,29 @@ class RunState:
                 for action in self.actions.values():
                     action.failed_attempts = 0
 
+    def _apply_to_waits(
+        self, seq: int, entry: TimerSet | TimerFired | SignalAwaited | SignalTaken
+    ) -> None:
+        function = entry.function if isinstance(entry, TimerSet | TimerFired) else SIGNAL
+        name = "" if isinstance(entry, TimerSet) else entry.name
+        key = (entry.branch, entry.position)
+        record = self._numbered(entry.action).record_at(key, function, name.encode())
+        record.at = entry.at
+        if isinstance(entry, TimerSet | SignalAwaited):
+            record.due, record.preview = entry.due, entry.preview
+            return
+        record.status, record.seq = CallStatus.SUCCEEDED, seq
+        if isinstance(entry, SignalTaken):
+            signal = self.signals[entry.number]
+            signal.is_taken = True
+            record.signal, record.payload = entry.number, signal.value
+
+    def _give_back(self, record: CallRecord) -> None:
+        """A signal that was given to nobody in the end is there for the next who waits."""
+        if record.signal is not None:
+            self.signals[record.signal].is_taken = False
+            record.signal = None
+
     def _apply_to_calls(
         self,
         seq: int,
@@ -237,7 +290,7 @@ class RunState:
             case CallsCleared():
                 cleared = (entry.branch, entry.position)
                 for key in [k for k in action.records if is_cleared_by(k, cleared)]:
-                    del action.records[key]
+                    self._give_back(action.records.pop(key))
                 # A call that is made anew at such a place has overtaken nobody.
                 action.overtakings = tuple(
                     pair
@@ -248,7 +301,10 @@ class RunState:
                 overtaken = (entry.overtaken_branch, entry.overtaken_position)
                 action.overtakings += (((entry.branch, entry.position), overtaken),)
             case _:
-                _apply_to_call(action.record(entry), seq, entry)
+                record = action.record(entry)
+                if isinstance(entry, CallAbandoned):
+                    self._give_back(record)
+                _apply_to_call(record, seq, entry)
 
     def _numbered(self, number: int) -> ActionState:
         # From the end: what is written about is nearly always the action that began last.

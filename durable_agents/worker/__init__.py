@@ -7,6 +7,7 @@ from durable_agents.worker._commands import (
     PruneRuns,
     ResolveCall,
     RetryRun,
+    SignalRun,
 )
 from durable_agents.worker._current import CallInfo
 from durable_agents.worker._handle import Run
@@ -39,6 +40,7 @@ __all__ = [
     "ResolveCall",
     "RetryRun",
     "Run",
+    "SignalRun",
     "Worker",
     "WorkerSettings",
     "WorkerStatistics",

@@ -42,6 +42,7 @@ from durable_agents.worker._effects import (
     stray,
 )
 from durable_agents.worker._lineage import ActionTasks, Branch
+from durable_agents.worker._mailbox import Mailbox
 from durable_agents.worker._memories import Memories, snapshot_as_recorded
 from durable_agents.worker._services import UNWINDING_SECONDS, Services
 from durable_agents.worker._sync_action import (
@@ -61,6 +62,11 @@ class RunJournal(Protocol):
     key: str
     codec: Codec
     """Bound to the run: what it encodes goes on record as `shared` makes of it."""
+
+    @property
+    def mailbox(self) -> Mailbox:
+        """The signals of the run."""
+        ...
 
     def write(self, entries: list[Entry]) -> asyncio.Future[int]:
         """Enqueue entries of the run."""
@@ -140,6 +146,11 @@ class ActionRun:
         return self._sensory
 
     @property
+    def mailbox(self) -> Mailbox:
+        """The signals of the run."""
+        return self.run.mailbox
+
+    @property
     def has_written_memory(self) -> bool:
         """Whether there is anything of memory to commit."""
         short_term, sensory = self._short_term, self._sensory
@@ -159,6 +170,11 @@ class ActionRun:
                 self._note_overtaking,
             )
         return self._delivery
+
+    @property
+    def is_alone(self) -> bool:
+        """Whether one task is all that there is, with no timeout: nothing can race."""
+        return self.tasks.live == 1
 
     @property
     def is_direct(self) -> bool:

@@ -5,6 +5,7 @@ from typing import Any, TypeAlias
 import msgspec
 
 from durable_agents.clock import Clock
+from durable_agents.journal import SignalReceived
 from durable_agents.serialization import Codec
 from durable_agents.store import Store
 from durable_agents.worker._steering import (
@@ -16,6 +17,7 @@ from durable_agents.worker._steering import (
     resolution,
     retention,
     retry,
+    signal,
 )
 from durable_agents.worker._verbs import RunVerbs
 
@@ -25,6 +27,7 @@ __all__ = [
     "PruneRuns",
     "ResolveCall",
     "RetryRun",
+    "SignalRun",
     "execute",
     "execute_stored",
 ]
@@ -43,6 +46,16 @@ class RetryRun(msgspec.Struct, frozen=True, tag="retry", forbid_unknown_fields=T
     run: str
     repeat_failed: bool = False
     """Make those calls again whose failure ended their branch."""
+
+
+class SignalRun(msgspec.Struct, frozen=True, tag="signal", forbid_unknown_fields=True):
+    """Send a value to a run."""
+
+    run: str
+    name: str
+    value: Any = None
+    """Data that JSON can hold."""
+    id: str | None = None
 
 
 class ResolveCall(msgspec.Struct, frozen=True, tag="resolve", forbid_unknown_fields=True):
@@ -70,11 +83,14 @@ class PruneRuns(msgspec.Struct, frozen=True, tag="prune", forbid_unknown_fields=
     """Failed ones, too."""
 
 
-Command: TypeAlias = CancelRun | RetryRun | ResolveCall | PruneRuns
+Command: TypeAlias = CancelRun | RetryRun | SignalRun | ResolveCall | PruneRuns
 
 
 async def execute(worker: RunVerbs, command: Command) -> int | None:
-    """Have a worker do it; returns how many runs were forgotten, of `PruneRuns`.
+    """Have a worker do it.
+
+    Returns:
+        Of `PruneRuns`, how many runs were forgotten; of `SignalRun`, 1 where it was a new one.
 
     Raises:
         DurableAgentsError: As the worker's own verb does.
@@ -85,6 +101,8 @@ async def execute(worker: RunVerbs, command: Command) -> int | None:
             await worker.cancel(run, reason)
         case RetryRun(run, repeat_failed):
             await worker.retry(run, repeat_failed=repeat_failed)
+        case SignalRun(run, name, value, signal_id):
+            return int(await worker.signal(run, name, value, id=signal_id))
         case ResolveCall(run, call, value, error, is_rerun):
             value = UNSET if value is msgspec.UNSET else value
             await worker.resolve(run, call, value=value, error=error, rerun=is_rerun)
@@ -107,6 +125,10 @@ async def execute_stored(
             await cancel(store, clock, run, reason)
         case RetryRun(run, repeat_failed):
             await put_back(store, clock, run, retry(repeats_failed=repeat_failed))
+        case SignalRun(run, name, value, signal_id):
+            payload = codec.encode(value, f"signal {name!r}")
+            received = SignalReceived(name, signal_id or "", payload, clock.now())
+            return int(await signal(store, run, received))
         case ResolveCall():
             await put_back(store, clock, command.run, _decision(command, codec))
         case PruneRuns(older_than, keep, failed):

@@ -2,20 +2,24 @@
 
 import logging
 from collections.abc import Callable, Coroutine, Mapping
+from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime
+from functools import partial
 from random import Random
 from typing import Any
 from uuid import UUID
 
-from durable_agents.context import CallOptions, RunnerContext
+from durable_agents.context import Approval, CallOptions, RunnerContext
 from durable_agents.errors import OutsideActionError
 from durable_agents.events import Event, EventRecord, OutputEvent
-from durable_agents.journal import DurableOptions, OnInterrupt
+from durable_agents.journal import DurableOptions, OnInterrupt, place
 from durable_agents.memory import MemoryObject
 from durable_agents.retry import RetryPolicy
 from durable_agents.worker._action_run import ActionRun
 from durable_agents.worker._durable_call import DurableCalls
 from durable_agents.worker._sync_action import action_thread_branch, call_from_thread
+from durable_agents.worker._timeout import Timeout
+from durable_agents.worker._waits import APPROVAL, Waits, as_signal, check_seconds
 
 __all__ = ["ActionContext"]
 
@@ -26,6 +30,7 @@ class ActionContext(RunnerContext):
     def __init__(self, action_run: ActionRun) -> None:
         self._run = action_run
         self._calls = DurableCalls(action_run, action_run.log, action_run.services)
+        self._waits_made: Waits | None = None
         self._logger: _QuietLogger | None = None
 
     def durable(
@@ -61,11 +66,60 @@ class ActionContext(RunnerContext):
             ),
         )
 
+    def sleep(self, seconds: float) -> Coroutine[Any, Any, None]:
+        branch = self._run.branch("sleep")
+        check_seconds("sleep", seconds)
+        return self._waits.sleep(branch, lambda now: now + seconds, f"{seconds:g} s")
+
+    def sleep_until(self, moment: datetime) -> Coroutine[Any, Any, None]:
+        branch = self._run.branch("sleep_until")
+        if moment.tzinfo is None:
+            msg = f"sleep_until takes an aware datetime, got {moment!r}: say its time zone"
+            raise ValueError(msg)
+        due = moment.timestamp()
+        return self._waits.sleep(branch, lambda _: due, f"until {moment.isoformat()}")
+
+    def timeout(self, seconds: float) -> AbstractAsyncContextManager[None]:
+        check_seconds("timeout", seconds)
+        run = self._run
+        enter = partial(run.branch, "timeout")
+        return Timeout(run, run.log, run.services, enter, seconds)
+
+    def wait_for_signal(
+        self,
+        name: str,
+        *,
+        type: Any = None,  # noqa: A002 - the public name
+        timeout: float | None = None,
+    ) -> Coroutine[Any, Any, Any]:
+        branch = self._run.branch("wait_for_signal")
+        if timeout is not None:
+            check_seconds("wait_for_signal", timeout)
+        fits = partial(as_signal, name, type)
+        return self._waits.signal(branch, name, timeout, fits, repr(name))
+
+    def approve(
+        self, question: str, *, timeout: float | None = None
+    ) -> Coroutine[Any, Any, Approval]:
+        branch = self._run.branch("approve")
+        if timeout is not None:
+            check_seconds("approve", timeout)
+        name = f"{APPROVAL}:{place((branch.path, branch.next_position))}"
+        fits = partial(as_signal, name, Approval)
+        return self._waits.signal(branch, name, timeout, fits, question)
+
     def send(self, event: Event) -> None:
         self._run.send(event)
 
     def output(self, value: object) -> None:
         self._run.send(OutputEvent(output=value))
+
+    @property
+    def _waits(self) -> Waits:
+        if self._waits_made is None:
+            run = self._run
+            self._waits_made = Waits(run, run.log, run.services)
+        return self._waits_made
 
     @property
     def sensory_memory(self) -> MemoryObject:

@@ -121,6 +121,36 @@ class Delivery:
         future.add_done_callback(partial(self._committed, key))
         await self._wait(key)
 
+    def expect(
+        self,
+        key: CallKey,
+        callback: Callable[[], object],
+        future: "asyncio.Future[int] | None" = None,
+    ) -> None:
+        """Call back when an outcome is due that no task waits for.
+
+        Args:
+            key: Its place.
+            callback: Called once, unless `forget` comes first.
+            future: When it is durable; None where an earlier start recorded it.
+        """
+        waiter = self._waiting[key] = self._loop.create_future()
+        waiter.add_done_callback(partial(_called, callback))
+        if future is None:
+            self._order.ask_recorded(key)
+            self._look_again()
+        else:
+            self._order.ask(key)
+            future.add_done_callback(partial(self._committed, key))
+
+    def forget(self, key: CallKey) -> None:
+        """Nobody is called back for this outcome any more; it is never handed over."""
+        waiter = self._waiting.pop(key, None)
+        if waiter is not None:
+            waiter.cancel()
+            self._order.withdraw(key)
+            self._look_again()
+
     def cancel_when_due(
         self, cancel: Callable[[], None], future: "asyncio.Future[int] | None" = None
     ) -> None:
@@ -246,3 +276,8 @@ class Delivery:
 
 def _tell_nobody(_key: CallKey, _overtaken: CallKey) -> None:
     """Nothing is handed over any more."""
+
+
+def _called(callback: Callable[[], object], waiter: asyncio.Future[None]) -> None:
+    if not waiter.cancelled() and waiter.exception() is None:
+        callback()

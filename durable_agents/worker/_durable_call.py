@@ -28,10 +28,8 @@ from durable_agents.journal import (
     EMPTY_LOG,
     START,
     Abandoned,
-    CallAbandoned,
     CallLog,
     CallRecord,
-    CallsCleared,
     CallSettled,
     CallStatus,
     Decision,
@@ -48,12 +46,13 @@ from durable_agents.worker._attempts import NOT_EXECUTED, Attempts
 from durable_agents.worker._call import CallInProgress, Failed, Outcome, Scope
 from durable_agents.worker._current import CURRENT_CALL
 from durable_agents.worker._lineage import Branch
+from durable_agents.worker._replaying import Replaying
 from durable_agents.worker._services import Services
 
 __all__ = ["DurableCalls"]
 
 
-class DurableCalls:
+class DurableCalls(Replaying):
     """The durable calls of one start of one action.
 
     Args:
@@ -62,12 +61,10 @@ class DurableCalls:
         services: The worker's.
     """
 
-    __slots__ = ("_attempts", "_log", "_scope", "_services")
+    __slots__ = ("_attempts",)
 
     def __init__(self, scope: Scope, log: CallLog, services: Services) -> None:
-        self._scope = scope
-        self._log = log
-        self._services = services
+        super().__init__(scope, log, services)
         self._attempts = Attempts(scope, services)
 
     def make(
@@ -106,7 +103,7 @@ class DurableCalls:
                 call.key, spec.function_id, identity.digest, identity.preview
             )
             if type(decision) is Abandoned:
-                await self._stay_abandoned(call, decision.record)
+                await self._stay_abandoned(call.key, decision.record)
         try:
             if (
                 decision is START
@@ -141,7 +138,13 @@ class DurableCalls:
             else:
                 await scope.delivery.commit(call.key, future)
         except asyncio.CancelledError:
-            self._abandon(call)
+            self._abandon(
+                call.key,
+                spec.function_id,
+                identity.digest,
+                identity.preview,
+                guarded=spec.is_guarded,
+            )
             raise
         except StoreError as error:
             if type(decision) is not Replay:  # else it is what the function raised, once
@@ -161,21 +164,12 @@ class DurableCalls:
             raise codec.decode_failure(payload).with_traceback(traceback)
         return codec.decode(payload)
 
-    async def _stay_abandoned(self, call: CallInProgress, record: CallRecord) -> NoReturn:
-        """Wait for the cancellation that ended this call the first time."""
-        if record.has_turn:
-            # Its turn, not its outcome: the cancellation finds it where it did live.
-            await self._scope.delivery.hand_over(call.key)
-        await asyncio.get_running_loop().create_future()
-        msg = "nobody settles this future"
-        raise AssertionError(msg)
-
     async def _execute(self, call: CallInProgress, decision: Decision) -> Outcome:
         """The outcome of a call that has none on record."""
         if type(decision) is Diverged:
-            self._clear(call, decision)
+            self._clear(call.key, decision)
         if self._services.at_end_of_record is not None:
-            await self._services.at_end_of_record(call)
+            await self._services.at_end_of_record(f"{call.identity} at {call.place}")
         if type(decision) is Resume:
             return await self._resume(call, decision.record)
         return await self._attempts.run(call, 0)
@@ -207,37 +201,6 @@ class DurableCalls:
             case Resolution.RUN:
                 pass
         return await self._attempts.run(call, record.attempts)
-
-    def _clear(self, call: CallInProgress, diverged: Diverged) -> None:
-        policy = self._services.settings.on_divergence
-        difference = self._scope.explain(diverged.difference)
-        if diverged.must_park(policy):
-            self._scope.park(f"the code no longer repeats its calls: {difference}")
-        self._scope.warn(f"dropped {len(diverged.dropped)} records: {difference}")
-        branch, position = call.key
-        now = self._services.clock.now()
-        # Enqueued before any later settlement; a crash in between finds both or neither.
-        self._scope.record(CallsCleared(self._scope.number, branch, position, difference, now))
-        self._log.clear(call.key)
-        self._scope.delivery.release()
-
-    def _abandon(self, call: CallInProgress) -> None:
-        if self._scope.is_aborted:
-            return  # the worker's doing is no fact about the call
-        branch, position = call.key
-        identity = call.identity
-        self._scope.record(
-            CallAbandoned(
-                self._scope.number,
-                branch,
-                position,
-                call.function_id,
-                identity.digest,
-                identity.preview,
-                call.options.is_guarded,
-                self._services.clock.now(),
-            )
-        )
 
     def _settle(
         self, call: CallInProgress, outcome: Outcome

@@ -39,7 +39,6 @@ from durable_agents.journal import (
 from durable_agents.serialization import Codec, Payload
 from durable_agents.store import OutputRow, RunLister, RunRow, Store, Write, every_run
 from durable_agents.worker._agenda import StoredRun
-from durable_agents.worker._call import CallInProgress
 from durable_agents.worker._replay_difference import RecordedAction, difference
 from durable_agents.worker._run import ActiveRun, Ending
 from durable_agents.worker._services import UNWINDING_SECONDS, Services, make_services
@@ -292,8 +291,8 @@ class _Stage:
     def _on_end(self, run: ActiveRun, ending: Ending) -> None:
         del run, ending  # it was stopped: nothing else ends a run that can write nothing
 
-    async def _wait_for_ever(self, call: CallInProgress) -> None:
-        self._beyond.append(f"{call.identity} at {call.place}")
+    async def _wait_for_ever(self, asked: str) -> None:
+        self._beyond.append(asked)
         await asyncio.get_running_loop().create_future()
 
 

@@ -7,6 +7,7 @@ run's completion travels in the same row.
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -30,6 +31,8 @@ from durable_agents.journal import (
     RunState,
     RunStatus,
     SentEvent,
+    SignalReceived,
+    SignalState,
 )
 from durable_agents.memory import apply_updates
 from durable_agents.serialization import Blobs, Codec, Payload
@@ -38,6 +41,7 @@ from durable_agents.worker._action_run import ActionRun
 from durable_agents.worker._agenda import Agenda, StoredRun
 from durable_agents.worker._context import ActionContext
 from durable_agents.worker._effects import NO_EFFECTS, Effects
+from durable_agents.worker._mailbox import Mailbox
 from durable_agents.worker._memories import Memories, as_recorded, changed
 from durable_agents.worker._services import Services
 
@@ -92,6 +96,7 @@ class ActiveRun:
         self._on_end = on_end
         self._agenda = Agenda(stored, plan)
         self._memories = Memories()
+        self._mailbox: Mailbox | None = None
         self._outputs: list[SentEvent] | None = None
         self._action_run: ActionRun | None = None
         self._pausing: asyncio.Task[Any] | None = None
@@ -103,6 +108,14 @@ class ActiveRun:
     def not_asked(self) -> list[CallRecord]:
         """What is on record of the action that runs and it has not asked for."""
         return [] if self._action_run is None else self._action_run.log.never_asked()
+
+    @property
+    def mailbox(self) -> Mailbox:
+        """The signals of the run; made when it is first asked for."""
+        if self._mailbox is None:
+            state = self._stored.state
+            self._mailbox = Mailbox([] if state is None else state.signals)
+        return self._mailbox
 
     def start(self) -> None:
         """Begin, or go on where the record ends."""
@@ -155,6 +168,28 @@ class ActiveRun:
         if self._progress is not None:
             future.add_done_callback(self._note_progress)
         return future
+
+    def signal(self, received: SignalReceived) -> asyncio.Future[int] | None:
+        """Enqueue a signal; it is handed to who waits for it as soon as it is durable.
+
+        Returns:
+            Done when it is durable; None where one of this id has been received.
+        """
+        mailbox = self.mailbox
+        if not mailbox.admit(received.signal_id):
+            return None
+        future = self.write([received])
+        future.add_done_callback(partial(self._received, mailbox, received))
+        return future
+
+    def _received(
+        self, mailbox: Mailbox, received: SignalReceived, future: asyncio.Future[int]
+    ) -> None:
+        if future.cancelled() or future.exception() is not None:
+            mailbox.forget(received.signal_id)
+        else:
+            name, signal_id = received.name, received.signal_id
+            mailbox.receive(SignalState(name, signal_id, received.value))
 
     async def wait_for_progress(self) -> None:
         """Wait until something new is on record, or until the run has ended here."""

@@ -12,7 +12,6 @@ from durable_agents.limits import AdaptiveLimit
 from durable_agents.serialization import Codec
 from durable_agents.store import Store
 from durable_agents.worker._adaptive_places import AdaptivePlaces
-from durable_agents.worker._call import CallInProgress
 from durable_agents.worker._delivery import Ticker
 from durable_agents.worker._lease import Lease
 from durable_agents.worker._lineage import Lineage
@@ -44,8 +43,9 @@ class Services:
     outputs: OutputSignal
     lease: Lease | None = None
     """What must hold while a call begins; None where the store is not shared."""
-    at_end_of_record: Callable[[CallInProgress], Awaitable[None]] | None = None
-    """Awaited before anything is executed; None but where records are only read."""
+    at_end_of_record: Callable[[str], Awaitable[None]] | None = None
+    """Awaited before anything is executed or waited for, with what that is, for people; None
+    but where records are only read."""
     logger: logging.Logger = field(default_factory=lambda: logging.getLogger("durable_agents"))
     """Told what becomes of runs."""
 

@@ -20,7 +20,7 @@ from durable_agents.errors import (
     StoreConflictError,
     UnknownRunError,
 )
-from durable_agents.journal import Entry, RunState, RunStatus
+from durable_agents.journal import Entry, RunState, RunStatus, SignalReceived
 from durable_agents.serialization import Codec
 from durable_agents.store import Retention, RunRow, Store, Write, state_of
 from durable_agents.worker._dispatcher import Dispatcher
@@ -37,6 +37,7 @@ __all__ = [
     "resolution",
     "retention",
     "retry",
+    "signal",
 ]
 
 Decide: TypeAlias = Callable[[RunState, float], list[Entry]]
@@ -69,6 +70,23 @@ async def cancel(store: Store, clock: Clock, run_id: str, reason: str) -> RunSta
     )
     await _decided(store, row, write)
     return state.status
+
+
+async def signal(store: Store, run_id: str, received: SignalReceived) -> bool:
+    """Put a signal on record for a run of which no action runs; see `Worker.signal`.
+
+    Raises:
+        UnknownRunError: The store has no such run.
+        RunStateError: It completed, or was cancelled; or another worker has it.
+        StoreError: It cannot be written.
+    """
+    row = await find(store, run_id)
+    _, state = await state_of(store, row.number)
+    recovery.check_signal(state)
+    if received.signal_id and any(s.signal_id == received.signal_id for s in state.signals):
+        return False
+    await _decided(store, row, Write(number=row.number, entries=[received]))
+    return True
 
 
 async def put_back(
@@ -215,6 +233,25 @@ class Steering:
             ending = await active.cancel(reason)
         if ending is not None and ending.status is not RunStatus.CANCELLED:
             raise RunError(run_id, f"it could not be cancelled any more: {_how(ending)}")
+
+    async def signal(self, run_id: str, received: SignalReceived, value: object) -> bool:
+        """See `Worker.signal`."""
+        dispatcher, services = self._dispatcher, self._services
+        async with self._lock:
+            number = (await find(services.store, run_id)).number
+            with dispatcher.holding_back(number):
+                active = dispatcher.active.get(number)
+                if active is None:
+                    return await signal(services.store, run_id, received)
+            active.mailbox.check(received.name, value)
+            durable = active.signal(received)
+        if durable is None:
+            return False
+        await asyncio.shield(durable)
+        if dispatcher.active.get(number) is not active:
+            _, state = await state_of(services.store, number)
+            recovery.check_signal(state)
+        return True
 
     async def put_back(self, run_id: str, decide: Decide) -> None:
         """See `Worker.retry` and `Worker.resolve`."""

@@ -5,6 +5,7 @@ from collections.abc import AsyncGenerator
 from typing import Any
 
 from durable_agents.errors import RunError
+from durable_agents.journal import SignalReceived
 from durable_agents.worker._endings import output_rows
 from durable_agents.worker._handle import Run
 from durable_agents.worker._outputs import Output, as_output, follow
@@ -82,6 +83,42 @@ class RunVerbs(ABC):
             StoreError: The request cannot be recorded.
         """
         await self._decisions_about(run_id).cancel(run_id, reason)
+
+    async def signal(
+        self,
+        run_id: str,
+        name: str,
+        value: object = None,
+        *,
+        id: str | None = None,  # noqa: A002
+    ) -> bool:
+        """Send a value to a run, for its `RunnerContext.wait_for_signal`.
+
+        Durable on return, whether or not the run waits for it yet: a run that waits for its
+        turn, is parked or failed keeps it until it goes on. Signals of one name are taken in
+        the order in which they were sent.
+
+        Args:
+            run_id: The run.
+            name: Of the signal, as the action waits for it.
+            value: What the wait returns: anything that can be recorded.
+            id: Makes the call idempotent: a second signal of the run with this id is the same.
+
+        Returns:
+            Whether it was received; False where one of this id had been already.
+
+        Raises:
+            InputError: The action waits for a value of another type; nothing was recorded.
+            UnknownRunError: The store has no such run.
+            RunStateError: It completed, or was cancelled; or another worker that shares the
+                store has it: send it there.
+            EncodeError: The value cannot be recorded.
+            StoreError: It cannot be recorded.
+        """
+        services = self._opened
+        payload = services.codec.encode(value, f"signal {name!r}")
+        received = SignalReceived(name, id or "", payload, services.clock.now())
+        return await self._decisions_about(run_id).signal(run_id, received, value)
 
     async def retry(self, run_id: str, *, repeat_failed: bool = False) -> None:
         """Put a failed or parked run back to work: what had not completed starts again.

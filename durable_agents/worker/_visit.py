@@ -18,8 +18,8 @@ class Executed(NamedTuple):
 
     by_owner: bool
     """Whether a worker did it; otherwise the next worker will see it."""
-    pruned: int | None
-    """How many runs were forgotten, of `PruneRuns`."""
+    affected: int | None
+    """Of `PruneRuns`, how many runs were forgotten; of `SignalRun`, 1 where it is new."""
 
 
 async def carry_out(command: Command, store: SqliteStore, owner: str) -> Executed:
@@ -39,7 +39,7 @@ async def carry_out(command: Command, store: SqliteStore, owner: str) -> Execute
     path = await asyncio.to_thread(lambda: store.control_path)
     assert path is not None, "a store that is not shared has one"
     try:
-        return Executed(by_owner=True, pruned=await ask_owner(path, command))
+        return Executed(by_owner=True, affected=await ask_owner(path, command))
     except ConnectionError:
         pass  # nobody listens, so most likely nobody owns it
     if not await asyncio.to_thread(store.path.exists):
@@ -49,7 +49,7 @@ async def carry_out(command: Command, store: SqliteStore, owner: str) -> Execute
     except StoreOwnedError as owned:
         try:
             # A worker may have taken it just now.
-            return Executed(by_owner=True, pruned=await ask_owner(path, command))
+            return Executed(by_owner=True, affected=await ask_owner(path, command))
         except ConnectionError:
             return await _share(command, store, owner, owned)
     return await _execute(command, store)
@@ -69,7 +69,7 @@ async def _share(
 
 async def _execute(command: Command, store: SqliteStore) -> Executed:
     try:
-        pruned = await execute_stored(store, command, Codec(), SystemClock())
-        return Executed(by_owner=False, pruned=pruned)
+        affected = await execute_stored(store, command, Codec(), SystemClock())
+        return Executed(by_owner=False, affected=affected)
     finally:
         await store.close()

@@ -9,6 +9,8 @@ import pytest
 from durable_agents.errors import StoreDamagedError
 from durable_agents.journal import (
     BATCH_BITS,
+    SIGNAL,
+    SLEEP,
     ActionCompleted,
     ActionFailed,
     ActionStarted,
@@ -30,6 +32,11 @@ from durable_agents.journal import (
     RunRetried,
     RunTakenOver,
     SentEvent,
+    SignalAwaited,
+    SignalReceived,
+    SignalTaken,
+    TimerFired,
+    TimerSet,
     batch_of,
     decode_blob,
     decode_memory,
@@ -64,6 +71,11 @@ ENTRIES: list[Entry] = [
     RunRetried(16.0),
     CallResolved(1, "/1.a", 2, "shop:charge", b"00ff", 17.0),
     CancelRequested(1, "by hand", 18.0),
+    TimerSet(1, "", 3, SLEEP, "60 s", 79.0, 19.0),
+    TimerFired(1, "", 4, SIGNAL, "go", 20.0),
+    SignalAwaited(1, "/1.a", 5, "go", "'go'", None, 21.0),
+    SignalReceived("go", "mail-7", PAYLOAD, 22.0),
+    SignalTaken(1, "/1.a", 5, "go", 0, 23.0),
 ]
 
 
@@ -92,7 +104,7 @@ def test_tags_of_entries_are_on_disk_and_never_change() -> None:
     """Each number stands for one entry for ever."""
     tags = {type(entry).__name__: entry.__struct_config__.tag for entry in ENTRIES}
 
-    assert list(range(1, 19)) == list(tags.values())
+    assert list(range(1, 24)) == list(tags.values())
 
 
 def test_an_entry_without_its_later_fields_is_read_with_their_defaults() -> None:

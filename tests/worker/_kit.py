@@ -24,12 +24,14 @@ from durable_agents import (
     durable,
 )
 from durable_agents.journal import Entry
+from durable_agents.store import StoreFacts
 
 __all__ = [
     "AT_ONCE",
     "Calls",
     "FakeClock",
     "Gate",
+    "KilledStore",
     "agent_of",
     "entries",
     "finish",
@@ -79,6 +81,13 @@ class FakeClock:
     def wake(self) -> None:
         """Let all who sleep go on, now and later."""
         self._awake.set()
+
+
+class KilledStore(InMemoryStore):
+    """A store whose last owner always died."""
+
+    async def open(self, owner: str) -> StoreFacts:
+        return StoreFacts((await super().open(owner)).token, was_closed=False)
 
 
 class Gate:

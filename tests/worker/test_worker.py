@@ -43,11 +43,12 @@ from durable_agents.journal import (
     Entry,
     RunTakenOver,
 )
-from durable_agents.store import AcceptedRun, NewRun, StoreFacts, Write
+from durable_agents.store import AcceptedRun, NewRun, Write
 from tests.worker._kit import (
     Calls,
     FakeClock,
     Gate,
+    KilledStore,
     agent_of,
     entries,
     finish,
@@ -68,13 +69,6 @@ class Order:
     """What comes in."""
 
     number: int
-
-
-class KilledStore(InMemoryStore):
-    """A store whose last owner always died."""
-
-    async def open(self, owner: str) -> StoreFacts:
-        return StoreFacts((await super().open(owner)).token, was_closed=False)
 
 
 class FlakyStore(InMemoryStore):

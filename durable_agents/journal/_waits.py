@@ -1,0 +1,8 @@
+"""What waits are called in a journal: they take places among the durable calls of a branch."""
+
+__all__ = ["SIGNAL", "SLEEP", "TIMEOUT"]
+
+SLEEP = "durable_agents:sleep"
+TIMEOUT = "durable_agents:timeout"
+SIGNAL = "durable_agents:signal"
+"""Told apart further by the name of the signal, which stands for the arguments' digest."""
