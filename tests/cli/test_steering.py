@@ -268,18 +268,81 @@ def test_a_store_that_is_not_there_is_not_made(arguments: list[str], job: Job) -
     assert "there is no such file" in job.told
 
 
-def with_worker(job: Job, commands: Callable[[], T], *, shared: bool = False) -> T:
+def with_worker(
+    job: Job, commands: Callable[[], T], *, shared: bool = False, agent: str = "asking"
+) -> T:
     """Call the command line while a worker has the store; it then does what it has to."""
-    agent = load_agent(f"{job.module}:asking")
+    loaded = load_agent(f"{job.module}:{agent}")
 
     async def work() -> T:
         store = SqliteStore(job.store, shared=shared)
-        async with Worker(agent, store=store) as worker:
+        async with Worker(loaded, store=store) as worker:
             found = await asyncio.to_thread(commands)
             await worker.drain()
             return found
 
     return asyncio.run(work())
+
+
+WAITS = """
+waiting = Agent("shop", input=Order)
+
+
+@waiting.action(InputEvent)
+async def wait_for_payment(event, ctx):
+    decision = await ctx.approve("sell?")
+    ctx.output([decision.approved, await ctx.wait_for_signal("paid")])
+"""
+
+
+@pytest.mark.parametrize("owned", [True, False])
+def test_a_signal_reaches_a_run_that_waits(job: Job, *, owned: bool) -> None:
+    """Through its worker, or through the store; and what it waits for is shown."""
+    job.add_to_module(WAITS)
+    store = f"--store={job.store}"
+
+    def commands() -> list[int]:
+        answer = ["approval:root:0", '{"approved": true}', "--id=1"]
+        sent = [answer, answer, ["paid", "3"]]
+        return [job.command("signal", "a", *arguments, store) for arguments in sent]
+
+    agent = load_agent(f"{job.module}:waiting")
+    asyncio.run(waiting_for_a_person(job, agent))
+    (wait,) = waits(shown(job))
+    assert ("waits", "approval:root:0(sell?)") == (wait["status"], wait["call"])
+
+    codes = with_worker(job, commands, agent="waiting") if owned else commands()
+
+    assert [0, 0, 0] == codes
+    assert "signal paid for run a: " in job.written
+    assert [[True, 3]] == outputs_of_life(job, agent)
+    assert 2 == sum(step["what"] == "signal received" for step in shown(job)["steps"])
+
+
+def waits(view: dict[str, Any]) -> list[dict[str, Any]]:
+    """Steps of a run that are waits."""
+    return [step for step in view["steps"] if step["what"] == "wait"]
+
+
+async def waiting_for_a_person(job: Job, agent: Agent) -> None:
+    """A life that ends while the run waits."""
+    settings = WorkerSettings(shutdown_grace_seconds=0.0)
+    async with Worker(agent, store=SqliteStore(job.store), settings=settings) as worker:
+        await worker.submit({"product": "tea", "amount": 1}, key="tea", id="a")
+        async with asyncio.timeout(10):
+            while not waits(await asyncio.to_thread(shown, job)):
+                pass
+
+
+def outputs_of_life(job: Job, agent: Agent) -> list[Any]:
+    """What the run comes to in another life."""
+
+    async def live() -> list[Any]:
+        async with Worker(agent, store=SqliteStore(job.store)) as worker:
+            run = await worker.submit({"product": "tea", "amount": 1}, key="tea", id="a")
+            return await run.result()
+
+    return asyncio.run(live())
 
 
 @pytest.mark.parametrize(

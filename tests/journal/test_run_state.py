@@ -3,6 +3,9 @@
 import pytest
 
 from durable_agents.journal import (
+    SIGNAL,
+    SLEEP,
+    TIMEOUT,
     ActionCompleted,
     ActionFailed,
     ActionStarted,
@@ -29,6 +32,11 @@ from durable_agents.journal import (
     RunStatus,
     RunTakenOver,
     SentEvent,
+    SignalAwaited,
+    SignalReceived,
+    SignalTaken,
+    TimerFired,
+    TimerSet,
 )
 from durable_agents.serialization import Payload
 
@@ -310,7 +318,55 @@ def test_open_runs_are_those_that_have_not_ended() -> None:
     assert set(RunStatus) - ended == set(is_open)
 
 
-def test_a_journal_that_lost_the_start_of_an_action_is_not_folded() -> None:
+def test_a_journal_that_lost_the_start_of_an_action_is_not_fold() -> None:
     """What it says of the action cannot be placed."""
     with pytest.raises(LookupError, match="an action that it does not know"):
         RunState.of([(0, [ACCEPTED]), (1, [settled()])])
+
+
+def taken(number: int = 0, position: int = 0) -> SignalTaken:
+    return SignalTaken(0, "", position, "go", number, 6.0)
+
+
+RECEIVED = SignalReceived("go", "", VALUE, 5.0)
+AWAITED = SignalAwaited(0, "", 0, "go", "'go'", 9.0, 4.0)
+GIVEN_UP = CallAbandoned(0, "", 0, SIGNAL, b"go", "'go'", False, 7.0)
+
+
+@pytest.mark.parametrize(
+    ("entries", "expected"),
+    [
+        ([RECEIVED], [False]),
+        ([AWAITED, RECEIVED, taken()], [True]),
+        ([RECEIVED, AWAITED, taken(), GIVEN_UP], [False]),
+        ([RECEIVED, AWAITED, taken(), CallsCleared(0, "", 0, "", 7.0)], [False]),
+        ([RECEIVED, RECEIVED, AWAITED, taken(), taken(1, 1)], [True, True]),
+    ],
+)
+def test_a_signal_is_one_waits_until_that_gives_it_up(
+    entries: list[Entry], expected: list[bool]
+) -> None:
+    """Then the next one is given it."""
+    state = fold(STARTED, *entries)
+
+    assert expected == [signal.is_taken for signal in state.signals]
+
+
+def test_a_wait_that_timed_out_has_settled_without_a_value() -> None:
+    """That is how a replay tells it from one that was given a signal."""
+    fired = TimerFired(0, "", 0, SIGNAL, "go", 9.0)
+    record = fold(STARTED, AWAITED, fired).actions[0, "charge"].records["", 0]
+
+    assert (CallStatus.SUCCEEDED, None, 9.0) == (record.status, record.payload, record.due)
+
+
+def test_a_run_rests_while_its_newest_entry_is_that_it_waits() -> None:
+    """Then it is not what ended a process, and such starts are not counted."""
+    timer = TimerSet(0, "", 1, TIMEOUT, "60 s", 9.0, 4.0)
+    nap = TimerSet(0, "", 2, SLEEP, "60 s", 9.0, 4.0)
+    over = RunTakenOver("w", 10.0)
+
+    assert 0 == fold(STARTED, AWAITED, over, over).starts_without_progress
+    assert 0 == fold(STARTED, nap, over).starts_without_progress
+    assert 1 == fold(STARTED, timer, over).starts_without_progress
+    assert 1 == fold(STARTED, nap, settled(3), over).starts_without_progress

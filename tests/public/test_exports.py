@@ -10,6 +10,7 @@ import durable_agents
 NAMES = [
     "AdaptiveLimit",
     "Agent",
+    "Approval",
     "CallFailedError",
     "CallInfo",
     "CallOptions",

@@ -32,7 +32,7 @@ from durable_agents.journal import (
     TimerFired,
     TimerSet,
 )
-from durable_agents.testing import ManualClock
+from durable_agents.testing import ManualClock, every_crash_point
 from tests.worker._kit import (
     AT_ONCE,
     Calls,
@@ -613,3 +613,46 @@ async def test_what_is_no_duration_is_refused(
     async with life(agent_with(body), memory, clock=clock) as worker:
         run = await worker.submit(1, key="key", id="run")
         assert ["refused"] == await run.result()
+
+
+async def naps_and_calls(event: InputEvent[int], ctx: RunnerContext) -> None:
+    """Sleeps, timeouts and calls, one after the other and side by side."""
+
+    async def slow() -> str:
+        await asyncio.Event().wait()
+        return "never"
+
+    async def nap(number: int) -> int:
+        await ctx.sleep(0.001)
+        return await ctx.durable(double, number)
+
+    await ctx.sleep(0.001)
+    doubled = await asyncio.gather(*(nap(number) for number in range(3)))
+    try:
+        async with ctx.timeout(0.002):
+            await ctx.durable(double, 1)
+            await ctx.options(name="slow").durable(slow)
+    except TimeoutError:
+        doubled.append(await ctx.durable(double, 4))
+    async with ctx.timeout(3600):
+        doubled.append(await ctx.durable(double, event.input))
+    try:
+        await ctx.wait_for_signal("never", timeout=0.001)
+    except TimeoutError:
+        await ctx.sleep_until(ctx.now())
+    ctx.output(doubled)
+
+
+async def double(number: int) -> int:
+    """Twice the number."""
+    return 2 * number
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(60)
+async def test_a_crash_at_any_write_changes_nothing_about_waits() -> None:
+    """Before and after each commit, with outcomes equal and no call made twice."""
+    report = await every_crash_point(agent_of(naps_and_calls), [5])
+
+    assert report.crash_points > 40
+    assert [[[0, 2, 4, 8, 10]]] == report.outcomes
