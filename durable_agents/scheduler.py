@@ -100,6 +100,16 @@ class Scheduler:
         self._free += 1
         self._running -= 1
 
+    def rest(self, key: str) -> None:
+        """The key's run only waits: it gives its place up, and is not done."""
+        assert self._lines[key].is_held, "only a run that has started can rest"
+        self._free += 1
+
+    def wake(self, key: str) -> None:
+        """The key's run goes on: it has its place again, even over the bound."""
+        assert self._lines[key].is_held, "a run that rests keeps its key"
+        self._free -= 1
+
     def hold_from_start(self, key: str) -> None:
         """A key that comes from the store with a run that keeps it."""
         line = self._lines.setdefault(key, _KeyLine())

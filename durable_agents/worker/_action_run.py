@@ -2,7 +2,8 @@
 
 import asyncio
 import platform
-from collections.abc import Collection
+from collections.abc import Collection, Generator
+from contextlib import contextmanager
 from functools import partial
 from threading import get_ident
 from typing import Any, NoReturn, Protocol
@@ -72,6 +73,14 @@ class RunJournal(Protocol):
         """Enqueue entries of the run."""
         ...
 
+    def waits(self) -> None:
+        """A task has begun to wait for time or a signal."""
+        ...
+
+    def goes_on(self) -> None:
+        """A wait is over."""
+        ...
+
 
 class ActionRun:
     """One start of one action.
@@ -114,6 +123,7 @@ class ActionRun:
         self._tainted: BaseException | None = None
         self._is_running = False
         self._is_cancelled = state.cancelled_at is not None
+        self._waits = 0
         short_term = memories.short_term if state.started is None else state.started.short_term
         self._short_term_snapshot = short_term
         self._sensory_snapshot = memories.sensory
@@ -170,6 +180,24 @@ class ActionRun:
                 self._note_overtaking,
             )
         return self._delivery
+
+    @contextmanager
+    def waiting(self) -> Generator[None]:
+        """While inside, a task of the action waits for time or a signal."""
+        self._waits += 1
+        self.run.waits()
+        try:
+            yield
+        finally:
+            self._waits -= 1
+            self.run.goes_on()
+            if self._waits:
+                self.run.waits()
+
+    @property
+    def only_waits(self) -> bool:
+        """Whether some tasks wait, and none of them makes a durable call."""
+        return self._waits > 0 and not self.tasks.make_call
 
     @property
     def is_alone(self) -> bool:

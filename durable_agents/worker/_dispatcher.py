@@ -19,6 +19,7 @@ from durable_agents.store import AcceptedRun, NewRun, RunRow, Write
 from durable_agents.worker._agenda import StoredRun
 from durable_agents.worker._endings import Endings
 from durable_agents.worker._handle import Run
+from durable_agents.worker._resting import Resting
 from durable_agents.worker._run import ActiveRun, Ending
 from durable_agents.worker._services import Services
 from durable_agents.worker._take_over import TakeOver
@@ -54,6 +55,7 @@ class Dispatcher:
         self.tasks: set[asyncio.Task[Any]] = set()
         self._readers: set[asyncio.Task[Any]] = set()
         self.scheduler = Scheduler(services.settings.max_concurrent_runs)
+        self.resting = Resting(self.scheduler, self.dispatch)
         self.endings = Endings(services)
         self._plan = plan
         self._services = services
@@ -215,7 +217,9 @@ class Dispatcher:
         if self.has_lost(stored.number):
             self.drop(stored.key, stored.number)
             return None
-        run = ActiveRun(stored, self._plan, self._services, self.spawn, self._on_end)
+        run = ActiveRun(
+            stored, self._plan, self._services, self.spawn, self._on_end, self.resting
+        )
         self.active[stored.number] = run
         run.start()
         return run
@@ -250,6 +254,7 @@ class Dispatcher:
 
     def _on_end(self, run: ActiveRun, ending: Ending) -> None:
         del self.active[run.number]
+        self.resting.goes_on(run)
         if ending.status is RunStatus.RUNNING:
             error = ending.error
             if self._stopped_for is not None:

@@ -43,6 +43,12 @@ class ActionTasks:
         self.root: asyncio.Task[Any] | None = None
         """The action's own task; an eager one has made its first step before it is known."""
 
+    @property
+    def make_call(self) -> bool:
+        """Whether the function of a durable call runs in any of them."""
+        steps = [task.get_coro() for task in (self.root, *(self.children or ())) if task]
+        return any(isinstance(one, InBranch) and one.call is not None for one in steps)
+
     def take_in(self, task: asyncio.Task[Any]) -> None:
         """Another one has started."""
         if not task.done():  # an eager task may have ended already

@@ -8,7 +8,7 @@ run's completion travels in the same row.
 import asyncio
 from collections.abc import Callable, Coroutine
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
@@ -63,6 +63,18 @@ class Ending(msgspec.Struct, frozen=True):
     output_count: int | None = None  # where its journal was read
 
 
+class RestingRuns(Protocol):
+    """Who has to know that a run waits, and goes on."""
+
+    def waits(self, run: "ActiveRun", /) -> None:
+        """It waits for time or a signal."""
+        ...
+
+    def goes_on(self, run: "ActiveRun", /) -> None:
+        """A wait of it is over."""
+        ...
+
+
 class ActiveRun:
     """A run that is being worked on.
 
@@ -72,15 +84,17 @@ class ActiveRun:
         services: The worker's.
         spawn: `create_task` of the worker's task group.
         on_end: Told once how the run ended here.
+        resting: Told when the run waits and goes on; None: nobody cares.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - a run is made of these, and made in one place
         self,
         stored: StoredRun,
         plan: AgentPlan,
         services: Services,
         spawn: Callable[..., asyncio.Task[None]],
         on_end: Callable[["ActiveRun", Ending], None],
+        resting: RestingRuns | None = None,
     ) -> None:
         self.number = stored.number
         self.run_id = stored.run_id
@@ -94,6 +108,7 @@ class ActiveRun:
         self._services = services
         self._spawn = spawn
         self._on_end = on_end
+        self._resting = resting
         self._agenda = Agenda(stored, plan)
         self._memories = Memories()
         self._mailbox: Mailbox | None = None
@@ -190,6 +205,26 @@ class ActiveRun:
         else:
             name, signal_id = received.name, received.signal_id
             mailbox.receive(SignalState(name, signal_id, received.value))
+
+    @property
+    def steps(self) -> int:
+        """How many steps the tasks of the action have made that runs now."""
+        return 0 if self._action_run is None else self._action_run.tasks.steps
+
+    @property
+    def only_waits(self) -> bool:
+        """Whether the run waits for time or signals, and for nothing else."""
+        return self._action_run is not None and self._action_run.only_waits
+
+    def waits(self) -> None:
+        """A task of the action has begun to wait for time or a signal."""
+        if self._resting is not None:
+            self._resting.waits(self)
+
+    def goes_on(self) -> None:
+        """A wait of the action is over."""
+        if self._resting is not None:
+            self._resting.goes_on(self)
 
     async def wait_for_progress(self) -> None:
         """Wait until something new is on record, or until the run has ended here."""

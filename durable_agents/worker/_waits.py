@@ -9,6 +9,7 @@ One exception: where no other task could race, a sleep that is over needs no rec
 import asyncio
 import math
 from collections.abc import Callable, Coroutine
+from contextlib import AbstractContextManager
 from typing import Any, NoReturn, Protocol
 
 import msgspec
@@ -58,6 +59,10 @@ class WaitingScope(Scope, Protocol):
     @property
     def is_alone(self) -> bool:
         """Whether one task is all that there is, with no timeout: nothing can race."""
+        ...
+
+    def waiting(self) -> AbstractContextManager[None]:
+        """While inside, a task of the action waits for time or a signal."""
         ...
 
 
@@ -156,7 +161,8 @@ class Waits(Replaying):
             # An earlier start has gone on from here, whatever the clock says now.
             if not self._log.is_followed(wait.key):
                 await self._end_of_record(wait)
-                await until(clock, due)
+                with self._run.waiting():
+                    await until(clock, due)
                 if future is not None:
                     await future
                 if not self._run.is_alone:
@@ -216,7 +222,9 @@ class Waits(Replaying):
         coming = mailbox.expect(wait.name, check)
         is_taken = False
         try:
-            if not await self._comes(coming, due):
+            with self._run.waiting():
+                comes = await self._comes(coming, due)
+            if not comes:
                 await self._fire(wait)
                 self._time_out(wait)
             number = coming.result()

@@ -44,6 +44,9 @@ class WorkerStatistics(msgspec.Struct, frozen=True, kw_only=True):
 
     running: int
     """Runs that are being worked on."""
+    resting: int
+    """Of them, those that only wait for time or a signal: they take no place of
+    `max_concurrent_runs`."""
     waiting: int
     """Runs in memory that wait for their turn; more may wait in the store."""
     calls_in_flight: int
@@ -265,6 +268,7 @@ class Worker(RunVerbs):
         ended = dispatcher.endings.counts
         return WorkerStatistics(
             running=len(dispatcher.active),
+            resting=dispatcher.resting.count,
             waiting=dispatcher.scheduler.waiting_count,
             calls_in_flight=self._opened.calls.taken_count,
             completed=ended[RunStatus.COMPLETED],

@@ -22,6 +22,7 @@ from durable_agents import (
     RunStateError,
     UnknownRunError,
     Worker,
+    WorkerSettings,
 )
 from durable_agents.journal import (
     CallAbandoned,
@@ -656,3 +657,83 @@ async def test_a_crash_at_any_write_changes_nothing_about_waits() -> None:
 
     assert report.crash_points > 40
     assert [[[0, 2, 4, 8, 10]]] == report.outcomes
+
+
+def napping(calls: Calls) -> Agent:
+    """An agent whose input 0 sleeps for a day, and others double."""
+
+    async def act(event: InputEvent[int], ctx: RunnerContext) -> None:
+        if event.input == 0:
+            await ctx.sleep(DAY)
+        ctx.output(await ctx.durable(calls.double, event.input))
+
+    return agent_of(act)
+
+
+@pytest.mark.parametrize("end", ["wakes", "is cancelled"])
+async def test_a_run_that_only_waits_takes_no_place(
+    memory: InMemoryStore, clock: ManualClock, end: str
+) -> None:
+    """Others run meanwhile, and go on running when it has ended, whichever way."""
+    settings = WorkerSettings(shutdown_grace_seconds=0.0, max_concurrent_runs=1)
+    agent = napping(Calls())
+    async with life(agent, memory, settings, clock=clock) as worker:
+        sleeper = await worker.submit(0, key="sleepy")
+        others = [await worker.submit(number) for number in (1, 2)]
+        assert [[2], [4]] == [await run.result() for run in others]
+        assert (1, 1) == (worker.statistics().running, worker.statistics().resting)
+
+        drained = asyncio.ensure_future(worker.drain())
+        await passes(20)
+        assert not drained.done()
+        if end == "wakes":
+            clock.advance(DAY)
+            assert [0] == await sleeper.result()
+        else:
+            await worker.cancel(sleeper.id)
+        await drained
+        assert [6] == await (await worker.submit(3)).result()
+        assert 0 == worker.statistics().resting
+
+
+async def test_a_run_that_waits_keeps_its_key(
+    memory: InMemoryStore, clock: ManualClock
+) -> None:
+    """Inputs of one key go one at a time, however long one takes."""
+    agent = napping(Calls())
+    async with life(agent, memory, clock=clock) as worker:
+        sleeper = await worker.submit(0, key="key")
+        behind = await worker.submit(1, key="key")
+        beside = await worker.submit(2)
+        assert [4] == await beside.result()
+        await asleep(clock)
+        assert 1 == worker.statistics().waiting
+        clock.advance(DAY)
+        assert ([0], [2]) == (await sleeper.result(), await behind.result())
+
+
+async def test_a_run_that_waits_beside_a_call_keeps_its_place(
+    memory: InMemoryStore, clock: ManualClock
+) -> None:
+    """It does something; the place is free as soon as the call has returned."""
+    slow, calls = Gate(), Calls()
+
+    async def wait() -> None:
+        await slow.wait()
+
+    async def act(event: InputEvent[int], ctx: RunnerContext) -> None:
+        if event.input == 0:
+            await asyncio.gather(ctx.sleep(DAY), ctx.options(name="wait").durable(wait))
+        ctx.output(await ctx.durable(calls.double, event.input))
+
+    settings = WorkerSettings(shutdown_grace_seconds=0.0, max_concurrent_runs=1)
+    async with life(agent_of(act), memory, settings, clock=clock) as worker:
+        await worker.submit(0)
+        other = await worker.submit(1)
+        await slow.reached.wait()
+        looked = asyncio.get_running_loop().create_future()
+        asyncio.get_running_loop().call_later(0.2, looked.set_result, None)
+        await looked
+        assert [] == calls.made
+        slow.open()
+        assert [2] == await other.result()

@@ -1,0 +1,71 @@
+"""Runs that only wait: their places are for others until they go on.
+
+A run that sleeps for a month holds its key, as it must, and nothing else: a few hundred of them
+would otherwise fill `max_concurrent_runs` and nothing would run any more.
+"""
+
+import asyncio
+from collections.abc import Callable
+from contextvars import Context
+
+from durable_agents.scheduler import Scheduler
+from durable_agents.worker._run import ActiveRun
+
+__all__ = ["Resting"]
+
+_QUIET_SECONDS = 0.05
+"""A run rests when it has made no step for so long: what is over sooner is not worth it."""
+
+
+class Resting:
+    """The runs of a worker that rest, and those that may.
+
+    Args:
+        scheduler: The worker's.
+        dispatch: Called when places have become free.
+    """
+
+    def __init__(self, scheduler: Scheduler, dispatch: Callable[[], None]) -> None:
+        self._scheduler = scheduler
+        self._dispatch = dispatch
+        self._loop = asyncio.get_running_loop()
+        self._at_rest: set[ActiveRun] = set()
+        self._watched: dict[ActiveRun, int] = {}
+        """Runs that wait for something, each with its steps when it was last looked at."""
+        self._timer: asyncio.TimerHandle | None = None
+
+    @property
+    def count(self) -> int:
+        """How many rest."""
+        return len(self._at_rest)
+
+    def waits(self, run: ActiveRun) -> None:
+        """A run waits for time or a signal, perhaps among other things."""
+        self._watched[run] = run.steps
+        if self._timer is None:
+            self._look_later()
+
+    def goes_on(self, run: ActiveRun) -> None:
+        """What a run has waited for has come, or the run has ended."""
+        self._watched.pop(run, None)
+        if run in self._at_rest:
+            self._at_rest.remove(run)
+            self._scheduler.wake(run.key)
+
+    def _look_later(self) -> None:
+        self._timer = self._loop.call_later(_QUIET_SECONDS, self._look, context=Context())
+
+    def _look(self) -> None:
+        self._timer = None
+        before = self.count
+        for run, steps in list(self._watched.items()):
+            if run.steps != steps or not run.only_waits:
+                self._watched[run] = run.steps
+                continue
+            del self._watched[run]
+            self._at_rest.add(run)
+            self._scheduler.rest(run.key)
+        if self._watched:
+            self._look_later()
+        if self.count > before:
+            self._dispatch()
