@@ -221,6 +221,32 @@ async def close_timeouts(event: Input, ctx: Context) -> None:
     )
 
 
+async def naps(event: Input, ctx: Context) -> None:
+    """Branches that sleep before each of their stages, for other times in each life."""
+
+    async def branch(name: str) -> str:
+        await ctx.sleep(latency(name))
+        found = await two_stages(ctx, name)
+        await ctx.sleep(latency(name, found))
+        return found
+
+    await ctx.sleep(SHORT)
+    ctx.output(await asyncio.gather(*(branch(name) for name in event.input)))
+
+
+async def recorded_timeouts(event: Input, ctx: Context) -> None:
+    """Slow calls given up by `ctx.timeout`, beside quick ones that are not."""
+    given_up = (given_time(ctx, SHORT, hang, name) for name in event.input[:2])
+    in_time = (given_time(ctx, LONG, first, name) for name in event.input[2:])
+    ctx.output(await asyncio.gather(*given_up, *in_time))
+
+
+async def recorded_close_timeouts(event: Input, ctx: Context) -> None:
+    """The same where the call would have settled just before, or just after."""
+    slow = (given_time(ctx, CLOSE, near_the_bound, name) for name in event.input)
+    ctx.output(await asyncio.gather(*slow))
+
+
 Slow = Callable[[str], Coroutine[Any, Any, str]]
 
 
@@ -228,6 +254,16 @@ async def within(ctx: Context, seconds: float, slow: Slow, name: str) -> str:
     """A slow call under `timeout`, or a fallback; then one more call over the result."""
     try:
         async with asyncio.timeout(seconds):
+            value = await ctx.durable(slow, name)
+    except TimeoutError:
+        value = await ctx.durable(first, f"not {name}")
+    return await ctx.durable(second, name, value)
+
+
+async def given_time(ctx: Context, seconds: float, slow: Slow, name: str) -> str:
+    """The same by `ctx.timeout`."""
+    try:
+        async with ctx.timeout(seconds):
             value = await ctx.durable(slow, name)
     except TimeoutError:
         value = await ctx.durable(first, f"not {name}")
@@ -364,6 +400,11 @@ SCENARIOS = {
         Scenario(queue_of_one_consumer, "abc", ("first",), order_of_items, items),
         Scenario(queue_of_two_consumers, "abc", ("first",), order_of_items, items),
         Scenario(timeouts, "abcd", ("first",), given_up),
+        Scenario(naps, "abcde", ("first",), branches),
+        Scenario(recorded_timeouts, "abcd", ("first",), given_up),
+        Scenario(
+            recorded_close_timeouts, "abc", ("near_the_bound",), given_up_or_not, is_timed=True
+        ),
         Scenario(close_timeouts, "abc", ("near_the_bound",), given_up_or_not, is_timed=True),
     ]
 }
