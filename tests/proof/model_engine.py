@@ -21,6 +21,8 @@ __all__ = ["HANGS_FOR", "Functions", "Performance", "RefusedError", "Witness", "
 
 HANGS_FOR = 0.01
 """Seconds after which a call that hangs is given up."""
+NAPS_FOR = 0.004
+"""Seconds, times one to four: some naps are over before a call is given up, some after it."""
 
 Given: TypeAlias = Coroutine[Any, Any, Any]
 Items: TypeAlias = asyncio.Queue[list[Any] | None]
@@ -162,6 +164,9 @@ class Performance:
         for _turn in range(1 + sum(path) % 4):
             await asyncio.sleep(0)
 
+    async def _nap(self, _: Node, path: Path, __: Feed) -> None:
+        await self._ctx.sleep((1 + sum(path) % 4) * NAPS_FOR)
+
     async def _raise(self, _: Node, path: Path, given: Feed) -> None:
         raise RefusedError(answer(self._name(path), given))
 
@@ -237,6 +242,13 @@ class Performance:
             instead = await self._ctx.durable(self._functions.work, name, given)
             return await self.visit(node.parts[0], (*path, 0), feed(given, instead))
 
+    async def _recorded_timeout(self, node: Node, path: Path, given: Feed) -> Any:  # noqa: ANN401
+        try:
+            async with self._ctx.timeout(HANGS_FOR):
+                await self._ctx.durable(self._functions.hang, self._name(path, " hangs"))
+        except TimeoutError:
+            return await self.visit(node.parts[0], (*path, 0), given)
+
     async def _cancel(self, node: Node, path: Path, given: Feed) -> list[Any]:
         first, second = self._visits(node, path, given)
         async with _cancelled_after([first]) as tasks:
@@ -250,6 +262,7 @@ class Performance:
         Kind.CALL: _call,
         Kind.REFUSED_CALL: _refused_call,
         Kind.IDLE: _idle,
+        Kind.NAP: _nap,
         Kind.RAISE: _raise,
         Kind.SEQUENCE: _sequence,
         Kind.GATHER: _gather,
@@ -258,6 +271,7 @@ class Performance:
         Kind.AS_COMPLETED: _as_completed,
         Kind.QUEUE: _queue,
         Kind.TIMEOUT: _timeout,
+        Kind.RECORDED_TIMEOUT: _recorded_timeout,
         Kind.CANCEL: _cancel,
         Kind.CAUGHT: _caught,
     }

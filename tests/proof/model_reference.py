@@ -87,6 +87,8 @@ class _Model:
                 instead = spelt(self._run, path, " instead")
                 self.allowed |= {spelt(self._run, path, " hangs"), instead}
                 given_to_parts = [feed(given, answer(instead, given))]
+            case Kind.RECORDED_TIMEOUT:
+                self.allowed.add(spelt(self._run, path, " hangs"))
             case Kind.AS_COMPLETED | Kind.QUEUE:
                 self.allowed |= {
                     spelt(self._run, path, f" takes {index}")
@@ -120,6 +122,7 @@ class _Model:
             Kind.REFUSED_CALL: failed([answer(name, given)]),
             Kind.RAISE: failed([answer(name, given)]),
             Kind.IDLE: returned(None),
+            Kind.NAP: returned(None),
         }
         if node.kind in alone:
             return [alone[node.kind]]
@@ -198,6 +201,7 @@ def _cancelled(parts: Parts, _: Outcome, __: str) -> list[Outcome]:
 
 _OF_MANY: dict[Kind, Callable[[Parts, Outcome, str], list[Outcome]]] = {
     Kind.TIMEOUT: _same,
+    Kind.RECORDED_TIMEOUT: _same,
     Kind.CAUGHT: _caught,
     Kind.SEQUENCE: _sequence,
     Kind.GATHER: _gather,

@@ -38,6 +38,8 @@ class Kind(Enum):
     """A durable call that raises."""
     IDLE = "idle"
     """Passes of the loop without a call."""
+    NAP = "nap"
+    """A durable sleep."""
     RAISE = "raise"
     """Raises without a call."""
     SEQUENCE = "sequence"
@@ -53,13 +55,21 @@ class Kind(Enum):
     """Parts are put into a queue by as many producers, and taken out by two consumers."""
     TIMEOUT = "timeout"
     """A call that hangs is given up, another one made instead of it, and its part follows."""
+    RECORDED_TIMEOUT = "recorded timeout"
+    """The same by `ctx.timeout`, and nothing made instead: that it fired is on record."""
     CANCEL = "cancel"
     """When its second part has ended, its first part is cancelled."""
     CAUGHT = "caught"
     """Goes on whatever its part raises."""
 
 
-LEAVES = (Kind.CALL, Kind.CALL, Kind.CALL, Kind.CALL, Kind.REFUSED_CALL, Kind.IDLE, Kind.RAISE)
+LEAVES = (
+    *(4 * (Kind.CALL,)),
+    Kind.REFUSED_CALL,
+    Kind.IDLE,
+    Kind.NAP,
+    Kind.RAISE,
+)
 """Most leaves are calls that return."""
 
 _FORKS = {
@@ -70,6 +80,7 @@ _FORKS = {
     Kind.AS_COMPLETED: (2, 3),
     Kind.QUEUE: (2, 3),
     Kind.TIMEOUT: (1, 1),
+    Kind.RECORDED_TIMEOUT: (1, 1),
     Kind.CANCEL: (2, 2),
     Kind.CAUGHT: (1, 1),
 }

@@ -9,13 +9,25 @@ import re
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
-from durable_agents import InMemoryStore, Run, RunError, StoreError, Worker, WorkerSettings
+from durable_agents import (
+    InMemoryStore,
+    Run,
+    RunError,
+    StoreError,
+    SystemClock,
+    Worker,
+    WorkerSettings,
+)
 from durable_agents.journal import (
+    SLEEP,
+    TIMEOUT,
     CallAbandoned,
     CallsCleared,
     CallSettled,
     DeliveredOutOfOrder,
     Entry,
+    TimerFired,
+    TimerSet,
 )
 from durable_agents.serialization import Codec
 from durable_agents.testing import CrashingStore
@@ -28,6 +40,23 @@ __all__ = ["SETTINGS", "Trial"]
 CODEC = Codec()
 SETTINGS = WorkerSettings(shutdown_grace_seconds=0)
 """Leaves without waiting for calls: as near to a crash as a worker comes that can be left."""
+_EPOCH = 1_700_000_000.0
+
+
+class LoopClock(SystemClock):
+    """The loop's time, which a schedule may draw; it begins anew with each loop.
+
+    So the wall clock goes back from one life to the next: a sleep that is on record is then
+    slept once more, and one that was over is not.
+    """
+
+    def now(self) -> float:
+        """Seconds of the loop, as a wall clock would have them."""
+        return _EPOCH + asyncio.get_running_loop().time()
+
+    def monotonic(self) -> float:
+        """Seconds of the loop."""
+        return asyncio.get_running_loop().time()
 
 
 class Trial:
@@ -86,7 +115,8 @@ class Trial:
             commits=commits is not False,
         )
         agent = agent_of(self.trees, Functions(self.witness, delay), self.witness)
-        async with Worker(agent, store=store, settings=SETTINGS) as worker:
+        clock = LoopClock()
+        async with Worker(agent, store=store, settings=SETTINGS, clock=clock) as worker:
             self.worker, self._crash = worker, crash
             results = asyncio.ensure_future(self._results(worker))
             await asyncio.wait({results, crashed}, return_when=asyncio.FIRST_COMPLETED)
@@ -141,8 +171,17 @@ class Trial:
 
     def _repeated(self, entries: Sequence[Entry]) -> list[str]:
         """Calls that were executed again after they had settled or been given up."""
-        over = {called(e) for e in entries if isinstance(e, CallSettled | CallAbandoned)}
+        over = {
+            called(e)
+            for e in entries
+            if isinstance(e, CallSettled | CallAbandoned) and e.function not in {SLEEP, TIMEOUT}
+        }
         settled = [called(entry) for entry in entries if isinstance(entry, CallSettled)]
+        settled += [
+            f"{type(e).__name__} {e.function} at {e.branch}:{e.position}"
+            for e in entries
+            if isinstance(e, TimerSet | TimerFired)
+        ]
         breaches = [f"{name} settled twice" for name, n in Counter(settled).items() if n > 1]
         for name in over:
             executions = self.witness.executions[name]

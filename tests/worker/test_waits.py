@@ -320,6 +320,7 @@ async def test_a_block_that_ended_in_time_is_not_cut_short_by_a_late_replay(
     async def body(ctx: RunnerContext) -> object:
         async with ctx.timeout(60):
             doubled = await ctx.durable(calls.double, 1)
+            await passes(200)  # what is not on record takes its time again
         again = await ctx.durable(calls.double, doubled)
         await gate.wait()
         return again
