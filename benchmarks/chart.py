@@ -17,15 +17,15 @@ from math import log10
 from pathlib import Path
 from typing import Any
 
-__all__ = ["main"]
+from benchmarks.tables import contest_of, name, shown
+
+__all__ = ["drawings", "main"]
 
 WIDTH, LABELS, NUMBERS = 1040, 560, 90
 """Pixels of the whole, of the text on the left and of the figures on the right."""
 ROW, HEAD, BAR = 24, 44, 14
 WIDEST = WIDTH - LABELS - NUMBERS
 RATES = dict.fromkeys(("W1", "W2", "W6"), ("calls_per_second", "calls/s"))
-GREAT = 100.0
-"""From here on no decimals are shown."""
 LINEAR_UP_TO = 50.0
 """Where the greatest is more often the smallest, the scale is logarithmic."""
 
@@ -45,22 +45,28 @@ class Bar:
 
 def main(files: list[str]) -> None:
     """Draw each file."""
-    for name in files:
-        path = Path(name)
-        for title, bars in charts_of(json.loads(path.read_text(encoding="utf-8"))):
-            drawn = path.with_name(f"{path.stem}-{title.split(':')[0].replace(' ', '-')}.svg")
-            drawn.write_text(draw(title, bars), encoding="utf-8")
+    for path in map(Path, files):
+        for _, drawn, drawing in drawings(path):
+            drawn.write_text(drawing, encoding="utf-8")
             print(drawn)
 
 
-def charts_of(record: dict[str, Any]) -> Iterator[tuple[str, list[Bar]]]:
-    """Titles and bars of a file of results."""
-    lines: list[dict[str, Any]] = record.get("results") or measured(record["lines"])
+def drawings(path: Path) -> Iterator[tuple[str, Path, str]]:
+    """Of a file of results each workload, or contest of peers, its SVG's path and the SVG."""
+    for subject, kind, bars in charts_of(json.loads(path.read_text(encoding="utf-8"))):
+        title = f"{subject}: {kind}, medians of {len(bars[0].values)}"
+        drawn = path.with_name(f"{path.stem}-{subject.replace(' ', '-')}.svg")
+        yield subject, drawn, draw(title, bars)
+
+
+def charts_of(record: dict[str, Any]) -> Iterator[tuple[str, str, list[Bar]]]:
+    """What is measured, what the bars are of, and the bars."""
+    is_ours = "results" in record
+    lines: list[dict[str, Any]] = record["results"] if is_ours else measured(record["lines"])
     for workload in dict.fromkeys(line["workload"] for line in lines):
         some = [line for line in lines if line["workload"] == workload]
-        kind = "ratio" if "results" in record else some[0]["figure"]
-        bars = [Bar(label(line), line["ratios"]) for line in some]
-        yield f"{workload}: {kind}, medians of {len(bars[0].values)}", bars
+        kind = "ratio" if is_ours else some[0]["figure"]
+        yield workload, kind, [Bar(label(line), line["ratios"]) for line in some]
 
 
 def label(line: dict[str, Any]) -> str:
@@ -74,8 +80,7 @@ def measured(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
     found: dict[tuple[str, str], dict[str, Any]] = {}
     for line in (line for line in lines if "seconds" in line):
         key, figure = RATES.get(line["workload"], ("seconds", "seconds"))
-        at = f" at {line['in_flight']}" if line["workload"] == "W2" else ""
-        workload, size = line["workload"] + at, f"{line['system']} {line['version']}"
+        workload, size = contest_of(line), name(line)
         one = {"workload": workload, "size": size, "figure": figure, "ratios": list[float]()}
         found.setdefault((workload, size), one)["ratios"].append(line[key])
     return list(found.values())
@@ -106,13 +111,12 @@ def row(bar: Bar, y: int, pixels: Callable[[float], float]) -> str:
     """A label, a bar, the spread and the figure."""
     low, middle, high = (pixels(v) for v in (min(bar.values), bar.median, max(bar.values)))
     text, line = y + BAR - 3, y + BAR / 2
-    figure = f"{bar.median:,.{0 if bar.median >= GREAT else 2}f}"
     return (
         f'<text x="{LABELS - 8}" y="{text}" text-anchor="end">{escape(bar.label)}</text>\n'
         f'<rect x="{LABELS}" y="{y}" width="{middle - LABELS:.1f}" height="{BAR}" '
         'fill="#3b6ea5"/>\n'
         f'<path d="M{low:.1f} {line}H{high:.1f}" stroke="#d9822b" stroke-width="2"/>\n'
-        f'<text x="{WIDTH - 10}" y="{text}" text-anchor="end">{figure}</text>\n'
+        f'<text x="{WIDTH - 10}" y="{text}" text-anchor="end">{shown(bar.median)}</text>\n'
     )
 
 

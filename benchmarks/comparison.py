@@ -12,10 +12,10 @@ import sqlite3
 import statistics
 import subprocess
 import sys
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 __all__ = [
     "ROOT",
@@ -31,6 +31,8 @@ __all__ = [
 ]
 
 ROOT = Path(__file__).parent.parent
+CHANGES = ("status", "--porcelain", "--untracked-files=no", "--", ".", ":!benchmarks/results")
+"""What differs from the commit; results that have just been written change no figure."""
 Figures = dict[str, float]
 
 
@@ -73,6 +75,11 @@ class Result:
     against: str
     ours: list[float] = field(default_factory=list[float])
     theirs: list[float] = field(default_factory=list[float])
+
+    @classmethod
+    def from_record(cls, record: dict[str, Any]) -> Self:
+        """What `as_record` gave."""
+        return cls(**{one.name: record[one.name] for one in fields(cls)})
 
     def add(self, ours: float, theirs: float) -> None:
         """Take in one pair."""
@@ -143,13 +150,11 @@ def circumstances() -> dict[str, Any]:
     """What the figures depend on."""
     return {
         "commit": git("rev-parse", "HEAD"),
-        "is_changed_since": bool(git("status", "--porcelain", "--untracked-files=no")),
+        "is_changed_since": bool(git(*CHANGES)),
         "python": platform.python_version(),
         "sqlite": sqlite3.sqlite_version,
         "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
         "load": os.getloadavg()[0],
-        "loop": "asyncio",
-        "synchronous": "full, unless a size says otherwise",
         "versions": {name: version(name) for name in ("aiosqlite", "anyio", "msgspec")},
     }
 

@@ -251,11 +251,11 @@ class SqliteStore:
 
     async def journal(self, number: int) -> list[tuple[int, list[Entry]]]:
         """Rows of a run; see `Store.journal`."""
-        accepted = await self._select("accepted", (number,))
-        rows = await self._select("journal", (number,))
+        # One look for both, and in order: each takes a hop to the thread, for each run that is
+        # taken over.
+        rows = await self._select("whole_journal", (number, number))
         name = str(self.path)
-        bodies = [(0, body) for (body,) in accepted] + rows
-        return [(seq, decode_row(number, body, name)) for seq, body in bodies]
+        return [(seq, decode_row(number, body, name)) for seq, body in rows]
 
     async def blobs(self, number: int) -> dict[bytes, Payload]:
         """Large parts of a run's values; see `Store.blobs`."""

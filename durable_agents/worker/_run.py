@@ -237,13 +237,14 @@ class ActiveRun:
 
     async def _prepare(self) -> None:
         try:
-            short_term = await self._services.store.memory(self._plan.name, self.key)
+            store = self._services.store
+            if store.holds_memory:
+                self._memories.short_term = await store.memory(self._plan.name, self.key)
             if (state := self._stored.state) is not None and state.actions:
                 await self._read_blobs()
         except StoreError as error:
             self._end(Ending(RunStatus.RUNNING, str(error), error))
             return
-        self._memories.short_term = short_term
         self._begin(state)
 
     async def _read_blobs(self) -> None:

@@ -60,6 +60,10 @@ SELECT accepted FROM runs WHERE run = ?;
 -- journal: the other rows of a run, in order
 SELECT seq, body FROM journal WHERE run = ? ORDER BY seq;
 
+-- whole_journal: all rows of a run, the first one as number 0
+SELECT 0, accepted FROM runs WHERE run = ?
+UNION ALL SELECT seq, body FROM journal WHERE run = ? ORDER BY 1;
+
 -- blobs: large parts of a run's values
 SELECT hash, body FROM blobs WHERE run = ?;
 
