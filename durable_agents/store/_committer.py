@@ -1,6 +1,5 @@
 """The writing connection of an SQLite store."""
 
-import asyncio
 import sqlite3
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
@@ -15,7 +14,7 @@ from durable_agents.store._shared_transaction import SharedTransaction
 from durable_agents.store._sqlite_file import CHECKPOINT_BYTES, as_store_error, is_locked_out
 from durable_agents.store._thread import Connection, connected
 from durable_agents.store._transaction import Known, Transaction
-from durable_agents.store._turns import Turn
+from durable_agents.store._turns import Turns
 from durable_agents.store._write_queue import Acceptance, QueuedWrite
 
 __all__ = ["Committer"]
@@ -40,7 +39,7 @@ class Committer:
         path: The file, for errors.
         connect: Opens it, checked and migrated.
         sql: The statements, by name.
-        loop: The running one.
+        turns: The store's.
     """
 
     def __init__(
@@ -48,14 +47,14 @@ class Committer:
         path: Path,
         connect: Callable[[], sqlite3.Connection],
         sql: dict[str, str],
-        loop: asyncio.AbstractEventLoop,
+        turns: Turns,
     ) -> None:
         self._path = path
         self._connect = connect
         self._sql = sql
         self._shared: tuple[Membership, SharedQueue] | None = None
         self._connection: Connection | None = None
-        self._loop = loop
+        self._turns = turns
         self._batch = 0
         self._position = 0
         self._bytes_since_checkpoint = 0
@@ -84,7 +83,7 @@ class Committer:
         connection = self._connection
         assert connection is not None, "who executes has connected"
         run = cast("Callable[..., Awaitable[T]]", connection._execute)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
-        with Turn(self._loop):
+        with self._turns:
             return await run(function, connection._conn)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
 
     async def ask(self, function: Callable[[sqlite3.Connection], T]) -> T:

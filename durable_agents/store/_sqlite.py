@@ -60,7 +60,7 @@ from durable_agents.store._sqlite_file import (
     read_meta,
 )
 from durable_agents.store._thread import Connection, connected, in_thread
-from durable_agents.store._turns import Turn
+from durable_agents.store._turns import Turns
 from durable_agents.store._write_queue import NOT_OPEN, WriteQueue
 from durable_agents.store.sql import load_queries
 
@@ -106,7 +106,7 @@ class SqliteStore:
         self._queue: WriteQueue | None = None
         self._committer: Committer | None = None
         self._reader: Connection | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self._turns: Turns | None = None
         self._membership: Membership | None = None
         self._owner = ""
         self._sql: dict[str, str] = {}
@@ -157,8 +157,8 @@ class SqliteStore:
     async def _open(self) -> StoreFacts:
         self._sql = await asyncio.to_thread(load_queries)
         private = await asyncio.to_thread(self._make_file)
-        self._loop = asyncio.get_running_loop()
-        self._committer = committer = Committer(self.path, self._connect, self._sql, self._loop)
+        self._turns = turns = Turns(asyncio.get_running_loop())
+        self._committer = committer = Committer(self.path, self._connect, self._sql, turns)
         await committer.connect()
         self._reader = await connected(lambda: connect_reader(self.path))
         if isinstance(self._lock, SharedLock):
@@ -345,10 +345,10 @@ class SqliteStore:
         return self._queue
 
     async def _select(self, name: str, parameters: Row) -> list[Row]:
-        if self._reader is None or self._loop is None:
+        if self._reader is None or self._turns is None:
             raise StoreUnavailableError(str(self.path), NOT_OPEN)
         try:
-            with Turn(self._loop):
+            with self._turns:
                 rows: Iterable[Any] = await self._reader.execute_fetchall(
                     self._sql[name], parameters
                 )

@@ -6,9 +6,10 @@ too late, and waits anew; nothing is demanded. A loop lets go of it in each pass
 for input. So passes of a millisecond, one after the other, keep a thread from its turn for
 seconds: `benchmarks.latency.commit busy` saw 12 s for one commit, 0.4 ms beside an idle loop.
 
-What helps is real rest. While a thread of ours has work and the loop computes, the loop sleeps
+What helps is real rest. While threads of ours have work and the loop computes, the loop sleeps
 now and then: soon and about as long as a small commit takes, then more and more seldom, since
-what takes long waits for the disk and not for us.
+what takes long waits for the disk and not for us. However many pieces of work there are at
+once, the loop rests for all of them together.
 """
 
 import asyncio
@@ -16,7 +17,7 @@ import select
 import time
 from types import TracebackType
 
-__all__ = ["Turn"]
+__all__ = ["Turns"]
 
 _PATIENCE, _LAST_LOOK = 0.0005, 0.005
 """Seconds: before the first rest, and most that there is between two of them."""
@@ -26,21 +27,25 @@ _BUSY = 0.5
 """A loop that computes for more than this share of its time is one that does not rest."""
 
 
-class Turn:
-    """`with Turn(loop):` while a thread has one piece of work.
+class Turns:
+    """`with turns:` while a thread has a piece of work; pieces may overlap.
 
     Args:
         loop: The running one.
     """
 
-    __slots__ = ("_computed", "_looked_at", "_loop", "_pause", "_rest", "_timer")
-
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
+        self._at_work = 0
         self._pause, self._rest = _PATIENCE, _FIRST_REST
+        self._looked_at = self._computed = 0.0
+        self._timer: asyncio.TimerHandle | None = None
 
     def __enter__(self) -> None:
-        self._look_again(_PATIENCE)
+        self._at_work += 1
+        if self._at_work == 1:
+            self._pause, self._rest = _PATIENCE, _FIRST_REST
+            self._look_again(_PATIENCE)
 
     def __exit__(
         self,
@@ -48,7 +53,9 @@ class Turn:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._timer.cancel()
+        self._at_work -= 1
+        if not self._at_work and self._timer is not None:
+            self._timer.cancel()
 
     def _look(self) -> None:
         computed = time.thread_time() - self._computed

@@ -3,13 +3,14 @@
 import asyncio
 import pathlib
 from collections.abc import Callable
+from contextlib import ExitStack
 from itertools import pairwise
 from operator import attrgetter
 
 import pytest
 
 from durable_agents.store import _turns
-from durable_agents.store._turns import Turn
+from durable_agents.store._turns import Turns
 
 
 class Timer:
@@ -60,8 +61,8 @@ class Loop:
         self.now += seconds
 
 
-def turn(loop: Loop) -> Turn:
-    return Turn(loop)  # type: ignore[arg-type]  # as much of a loop as is asked for
+def turns_of(loop: Loop) -> Turns:
+    return Turns(loop)  # type: ignore[arg-type]  # as much of a loop as is asked for
 
 
 def test_a_loop_that_computes_rests_soon_and_then_more_and_more_seldom(
@@ -70,7 +71,7 @@ def test_a_loop_that_computes_rests_soon_and_then_more_and_more_seldom(
     """So that a small commit is done at once, and a slow disk does not hold the loop up."""
     loop = Loop(monkeypatch, share=1.0)
 
-    with turn(loop):
+    with turns_of(loop):
         loop.run(0.1)
 
     times = [time for time, _ in loop.rests]
@@ -85,7 +86,7 @@ def test_a_loop_that_waits_does_not_rest_besides(monkeypatch: pytest.MonkeyPatch
     """It lets go of the interpreter's lock while it waits for input."""
     loop = Loop(monkeypatch, share=0.4)
 
-    with turn(loop):
+    with turns_of(loop):
         loop.run(0.1)
 
     assert [] == loop.rests
@@ -95,21 +96,39 @@ def test_work_that_is_done_soon_costs_the_loop_no_rest(monkeypatch: pytest.Monke
     """However much of it there is, one piece after the other."""
     loop = Loop(monkeypatch, share=1.0)
 
+    turns = turns_of(loop)
+
     for _ in range(100):
-        with turn(loop):
+        with turns:
             loop.run(0.0004)
     loop.run(0.1)
 
     assert [] == loop.rests
 
 
+def test_the_loop_rests_once_for_all_work_that_overlaps(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A thousand runs that are taken over at once ask for a thousand reads at once."""
+    loop = Loop(monkeypatch, share=1.0)
+    turns = turns_of(loop)
+
+    with ExitStack() as work:
+        for _ in range(1000):
+            work.enter_context(turns)
+        loop.run(0.05)
+    loop.run(0.05)
+
+    assert 15 > len(loop.rests)
+
+
 async def test_commits_beside_a_loop_that_never_rests_come_to_an_end() -> None:
     """Before, some took ten seconds, and a hundred of them were never seen to end."""
-    loop = asyncio.get_running_loop()
+    turns = Turns(asyncio.get_running_loop())
     async with asyncio.timeout(20), asyncio.TaskGroup() as tasks:
         computing = tasks.create_task(_compute())
         for _ in range(30):
-            with Turn(loop):
+            with turns:
                 await asyncio.to_thread(_work)
         computing.cancel()
 
