@@ -34,6 +34,10 @@ from durable_agents.journal import (
     RunParked,
     RunState,
     SentEvent,
+    SignalAwaited,
+    TimerFired,
+    TimerSet,
+    VersionMarked,
     place,
 )
 from durable_agents.serialization import Codec, Payload
@@ -48,7 +52,14 @@ __all__ = ["RecordReader", "ReplayedAction", "replay"]
 
 _LOOK_AGAIN = 0.01
 _MOST_NAMED = 5
-_ON_THE_WAY = (CallAbandoned, DeliveredOutOfOrder)
+_ON_THE_WAY = (
+    CallAbandoned,
+    DeliveredOutOfOrder,
+    SignalAwaited,
+    TimerFired,
+    TimerSet,
+    VersionMarked,
+)
 """What a replay may add to the record and go on."""
 _SILENT = logging.Logger("durable_agents.replay", logging.CRITICAL + 1)  # noqa: LOG001 - of nobody else
 """What a replay would say of a run is not so: nothing becomes of it."""

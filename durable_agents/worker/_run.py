@@ -97,6 +97,7 @@ class ActiveRun:
         self._agenda = Agenda(stored, plan)
         self._memories = Memories()
         self._mailbox: Mailbox | None = None
+        self._versions: dict[str, int] | None = None
         self._outputs: list[SentEvent] | None = None
         self._action_run: ActionRun | None = None
         self._pausing: asyncio.Task[Any] | None = None
@@ -116,6 +117,14 @@ class ActiveRun:
             state = self._stored.state
             self._mailbox = Mailbox([] if state is None else state.signals)
         return self._mailbox
+
+    @property
+    def versions(self) -> dict[str, int]:
+        """By change, which version of it the run follows; made when it is first asked for."""
+        if self._versions is None:
+            state = self._stored.state
+            self._versions = {} if state is None else dict(state.versions)
+        return self._versions
 
     def start(self) -> None:
         """Begin, or go on where the record ends."""
@@ -316,6 +325,7 @@ class ActiveRun:
         event, name = action_run.event_number, action_run.action.name
         sent = effects.events
         wrote = action_run.has_written_memory
+        write.entries += action_run.take_kept_back()
         write.entries.append(
             ActionCompleted(
                 action_run.number,
