@@ -9,7 +9,6 @@ from durable_agents.cli._reasons import reason_in
 from durable_agents.cli._values import error_text, readable
 from durable_agents.journal import (
     ActionCompleted,
-    ActionFailed,
     ActionStarted,
     CallAbandoned,
     CallBegun,

@@ -98,6 +98,7 @@ class ActiveRun:
         self._memories = Memories()
         self._mailbox: Mailbox | None = None
         self._versions: dict[str, int] | None = None
+        self._gone: str | None = None
         self._outputs: list[SentEvent] | None = None
         self._action_run: ActionRun | None = None
         self._pausing: asyncio.Task[Any] | None = None
@@ -109,6 +110,11 @@ class ActiveRun:
     def not_asked(self) -> list[CallRecord]:
         """What is on record of the action that runs and it has not asked for."""
         return [] if self._action_run is None else self._action_run.log.never_asked()
+
+    @property
+    def is_code_gone(self) -> bool:
+        """Whether an action of the run that has begun is not in the code any more."""
+        return self._gone is not None
 
     @property
     def mailbox(self) -> Mailbox:
@@ -234,6 +240,7 @@ class ActiveRun:
             if state is not None:
                 self._memories.sensory = apply_updates({}, state.sensory)
                 self._cancel_reason = self._cancel_reason or state.cancel_reason
+                self._gone = self._agenda.gone
             self._start_next()
 
     def _start_next(self) -> None:
@@ -241,6 +248,8 @@ class ActiveRun:
             self._end(Ending(RunStatus.RUNNING, self._stop_reason))
         elif self._cancel_reason is not None and not self._agenda.begins_with_clean_up:
             self._run_task(self._end_cancelled(None), "cancel")
+        elif self._gone is not None:
+            self._run_task(self._park(self._gone), "park")
         elif self._agenda:
             action_run = self._next_action_run()
             self._action_run = action_run

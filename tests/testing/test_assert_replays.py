@@ -214,7 +214,7 @@ async def test_each_change_of_a_finished_action_is_found(
 
 
 async def test_an_action_that_has_gone_is_found() -> None:
-    """What would run in its place is named."""
+    """By its name, and with what it was fired by."""
     store = await record(of(split, join), writes=5)
 
     async def renamed(event: Half, ctx: RunnerContext) -> None:
@@ -222,7 +222,8 @@ async def test_an_action_that_has_gone_is_found() -> None:
 
     said = await difference(of(split, renamed), store)
 
-    assert "action join: action 'renamed' runs now in place of 'join'" in said
+    assert "action join: action 'join' has begun over event 1, " in said
+    assert "agent 'replayed' has no such action any more" in said
 
 
 async def test_an_unfinished_action_that_waits_elsewhere_is_found() -> None:
