@@ -14,7 +14,7 @@ import logging
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextvars import copy_context
 from dataclasses import dataclass
-from typing import Any, Protocol, cast
+from typing import Any, Literal, Protocol, TypeAlias, cast
 
 import msgspec
 
@@ -33,6 +33,7 @@ from durable_agents.journal import (
     RunFailed,
     RunParked,
     RunState,
+    RunStatus,
     SentEvent,
     SignalAwaited,
     TimerFired,
@@ -48,7 +49,7 @@ from durable_agents.worker._run import ActiveRun, Ending
 from durable_agents.worker._services import UNWINDING_SECONDS, Services, make_services
 from durable_agents.worker._settings import WorkerSettings
 
-__all__ = ["RecordReader", "ReplayedAction", "replay"]
+__all__ = ["RecordReader", "ReplayedAction", "ReplayedRun", "Safety", "replay", "replay_runs"]
 
 _LOOK_AGAIN = 0.01
 _MOST_NAMED = 5
@@ -82,6 +83,12 @@ class RecordReader(RunLister, Protocol):
         ...
 
 
+Safety: TypeAlias = Literal["safe", "diverges", "gone"]
+"""What a worker would come to: go on, or find that the code does not repeat what is on record,
+or that it has no such action any more."""
+_FROM_THE_WORST: tuple[Safety, ...] = ("gone", "diverges")
+
+
 @dataclass(frozen=True, slots=True)
 class ReplayedAction:
     """What became of one action of one run when it was replayed."""
@@ -92,6 +99,35 @@ class ReplayedAction:
     """Number of the event within the run that fired it: 0 is the input."""
     difference: str | None
     """What was recorded and what the code does now; None where the record is repeated."""
+    is_gone: bool = False
+    """Whether it had begun and the code has no such action for it any more."""
+
+    @property
+    def safety(self) -> Safety:
+        """Whether a worker can go on with it."""
+        if self.is_gone:
+            return "gone"
+        return "safe" if self.difference is None else "diverges"
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayedRun:
+    """What became of one run when its actions were replayed."""
+
+    run_id: str
+    key: str
+    status: RunStatus
+    actions: list[ReplayedAction]
+    """Those that have recorded calls."""
+
+    @property
+    def safety(self) -> Safety:
+        """That of its worst action; safe where it has none."""
+        found = {action.safety for action in self.actions}
+        for worst in _FROM_THE_WORST:
+            if worst in found:
+                return worst
+        return "safe"
 
 
 async def replay(  # noqa: PLR0913 - of what a worker is made, and how long it is waited for
@@ -123,12 +159,40 @@ async def replay(  # noqa: PLR0913 - of what a worker is made, and how long it i
         StoreError: The records cannot be read.
         DecodeError: A blob of a run is not whole.
     """
+    runs = replay_runs(
+        agent,
+        records,
+        open_only=open_only,
+        settings=settings,
+        codec=codec,
+        clock=clock,
+        patience_seconds=patience_seconds,
+    )
+    async for run in runs:
+        for replayed in run.actions:
+            yield replayed
+
+
+async def replay_runs(  # noqa: PLR0913 - as `replay`
+    agent: Agent,
+    records: RecordReader,
+    *,
+    open_only: bool = False,
+    settings: WorkerSettings | None = None,
+    codec: Codec | None = None,
+    clock: Clock | None = None,
+    patience_seconds: float = 5.0,
+) -> AsyncIterator[ReplayedRun]:
+    """Replay as `replay` does, and tell of each run, one without recorded calls, too.
+
+    Arguments and errors are those of `replay`.
+    """
     plan = AgentPlan.of(agent)
     rehearsal = _Replay(plan, records, settings, codec, clock, patience_seconds)
     async for row in every_run(records):
         if row.agent == plan.name and (row.status.is_open or not open_only):
-            for replayed in await rehearsal.run(row):
-                yield replayed
+            actions = await rehearsal.run(row)
+            yield ReplayedRun(row.run_id, row.key, row.status, actions)
 
 
 def _records_of(journal: Sequence[tuple[int, Sequence[Entry]]]) -> Iterator[RecordedAction]:
@@ -203,12 +267,7 @@ class _Replay:
             return []
         blobs = await self.records.blobs(row.number)
         outputs = [output.event for output in await self.records.outputs_of(row.number)]
-        replayed: list[ReplayedAction] = []
-        for record in records:
-            changed = await self._action(row, record, blobs, outputs)
-            started = record.started
-            replayed.append(ReplayedAction(row.run_id, started.name, started.event, changed))
-        return replayed
+        return [await self._action(row, record, blobs, outputs) for record in records]
 
     async def _action(
         self,
@@ -216,7 +275,7 @@ class _Replay:
         record: RecordedAction,
         blobs: dict[bytes, Payload],
         outputs: Sequence[SentEvent],
-    ) -> str | None:
+    ) -> ReplayedAction:
         store = _Pretence(blobs)
         services = self._services(store)
         stage = _Stage(row, record, self.plan, services)
@@ -224,8 +283,13 @@ class _Replay:
         try:
             await stage.play(store.has_decided, self.patience_seconds)
             if store.last is None:
-                return stage.silence()
-            return difference(row.run_id, record, store.last, outputs, stage.active.codec)
+                changed = stage.silence()
+            else:
+                codec = stage.active.codec
+                changed = difference(row.run_id, record, store.last, outputs, codec)
+            name, event = record.started.name, record.started.event
+            is_gone = stage.active.is_code_gone
+            return ReplayedAction(row.run_id, name, event, changed, is_gone)
         finally:
             try:
                 await stage.clear()
