@@ -77,7 +77,7 @@ guarded.add_action("sell", InputEvent, sell_2_guarded)
 
 def check(name: str, store: Path) -> None:
     """What a person types before the new release takes over."""
-    words = f"replay --check {__file__}:{name} --store {store} --json --quiet".split()
+    words = ["replay", "--check", f"{__file__}:{name}", "--json", "--quiet", f"--store={store}"]
     command = [sys.executable, "-m", "durable_agents", *words]
     done = subprocess.run(command, capture_output=True, check=False)  # noqa: S603
     (run,) = json.loads(done.stdout)["runs"]
