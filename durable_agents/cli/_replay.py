@@ -43,6 +43,7 @@ _MOST_SHOWN = 50
 
 class _Action(msgspec.Struct, frozen=True):
     action: str
+    """Empty where the run cannot be lined up: its input or an event cannot be read."""
     event: int
     """Number of the event within the run that fired it: 0 is the input."""
     safety: Safety
@@ -165,7 +166,8 @@ def _show(report: _Report) -> None:
         say(printable(f"run {run.run}, key {run.key} ({run.status}): {run.safety}"))
         for action in run.actions:
             if action.difference is not None:
-                say(printable(f"  action {action.action}: {action.difference}"))
+                where = f"action {action.action}: " if action.action else ""
+                say(printable(f"  {where}{action.difference}"))
     if len(unsafe) > _MOST_SHOWN:
         say(f"... and {len(unsafe) - _MOST_SHOWN:,} more (--json lists all)")
     for safety, move in _NEXT_MOVES.items():

@@ -79,7 +79,7 @@ async def assert_replays(  # noqa: PLR0913 - of what a worker is made, and what 
             )
         ]
     fail_for([
-        f"run {replayed.run_id}, action {replayed.action}: {replayed.difference}"
+        f"{replayed}: {replayed.difference}"
         for replayed in all_replayed
         if replayed.difference is not None
     ])

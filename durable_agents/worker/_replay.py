@@ -41,9 +41,9 @@ from durable_agents.journal import (
     VersionMarked,
     place,
 )
-from durable_agents.serialization import Codec, Payload
+from durable_agents.serialization import Blobs, Codec, Payload
 from durable_agents.store import OutputRow, RunLister, RunRow, Store, Write, every_run
-from durable_agents.worker._agenda import StoredRun
+from durable_agents.worker._agenda import Agenda, StoredRun
 from durable_agents.worker._replay_difference import RecordedAction, difference
 from durable_agents.worker._run import ActiveRun, Ending
 from durable_agents.worker._services import UNWINDING_SECONDS, Services, make_services
@@ -95,6 +95,7 @@ class ReplayedAction:
 
     run_id: str
     action: str
+    """Empty where the run cannot be lined up: its input or an event cannot be read, or judged."""
     event: int
     """Number of the event within the run that fired it: 0 is the input."""
     difference: str | None
@@ -108,6 +109,11 @@ class ReplayedAction:
         if self.is_gone:
             return "gone"
         return "safe" if self.difference is None else "diverges"
+
+    def __str__(self) -> str:
+        return (
+            f"run {self.run_id}, action {self.action}" if self.action else f"run {self.run_id}"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,12 +268,32 @@ class _Replay:
     async def run(self, row: RunRow) -> list[ReplayedAction]:
         """Replay the actions of one run."""
         journal = await self.records.journal(row.number)
-        records = list(_records_of(journal))
-        if not records:
-            return []
         blobs = await self.records.blobs(row.number)
+        if row.status.is_open and (problem := self._line_up(row, journal, blobs)) is not None:
+            return [ReplayedAction(row.run_id, "", 0, problem)]
+        records = list(_records_of(journal))
         outputs = [output.event for output in await self.records.outputs_of(row.number)]
         return [await self._action(row, record, blobs, outputs) for record in records]
+
+    def _line_up(
+        self,
+        row: RunRow,
+        journal: list[tuple[int, list[Entry]]],
+        blobs: dict[bytes, Payload],
+    ) -> str | None:
+        """Why a worker could not even find out what the run has to do; None: it could."""
+        stored = _stored(row, journal)
+        codec = self._codec.for_run(Blobs(blobs))
+        try:
+            Agenda(stored, self.plan).build(stored.state, codec)
+        except Exception as error:  # noqa: BLE001 - what a condition raised, an unreadable event
+            return f"it fails now: {type(error).__name__}: {error}"
+        return None
+
+    @property
+    def _codec(self) -> Codec:
+        settings = WorkerSettings() if self.settings is None else self.settings
+        return self.codec or Codec(max_bytes=settings.max_payload_bytes)
 
     async def _action(
         self,
@@ -300,10 +326,9 @@ class _Replay:
     def _services(self, store: _Pretence) -> Services:
         settings = WorkerSettings() if self.settings is None else self.settings
         settings = msgspec.structs.replace(settings, on_divergence="fail")
-        codec = self.codec or Codec(max_bytes=settings.max_payload_bytes)
         clock = SystemClock() if self.clock is None else self.clock
         # What a run asks of its store while it replays is all there; see `_Pretence`.
-        services = make_services(settings, cast("Store", store), clock, codec)
+        services = make_services(settings, cast("Store", store), clock, self._codec)
         services.logger = _SILENT
         return services
 
@@ -320,7 +345,9 @@ class _Stage:
         self._beyond: list[str] = []
         self._has_left = asyncio.Event()
         services.at_end_of_record = self._wait_for_ever
-        self.active = ActiveRun(_stored(row, record), plan, services, self._spawn, self._on_end)
+        self.active = ActiveRun(
+            _stored(row, record.rows), plan, services, self._spawn, self._on_end
+        )
 
     async def play(self, has_decided: asyncio.Event, patience_seconds: float) -> None:
         """Run the action until it wants to write, or stands behind the end of its record."""
@@ -371,8 +398,8 @@ class _Stage:
         await asyncio.get_running_loop().create_future()
 
 
-def _stored(row: RunRow, record: RecordedAction) -> StoredRun:
-    accepted = record.rows[0][1][0]
+def _stored(row: RunRow, rows: list[tuple[int, list[Entry]]]) -> StoredRun:
+    accepted = rows[0][1][0]
     assert isinstance(accepted, RunAccepted), "the first entry of a journal is its acceptance"
     return StoredRun(
         number=row.number,
@@ -381,5 +408,5 @@ def _stored(row: RunRow, record: RecordedAction) -> StoredRun:
         input=accepted.input,
         is_event=accepted.is_event,
         accepted_at=accepted.at,
-        state=RunState.of(record.rows),
+        state=RunState.of(rows),
     )

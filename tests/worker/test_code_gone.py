@@ -1,7 +1,9 @@
 """A run whose code is gone waits for a person: seen, complete, and in nobody's way."""
 
 import asyncio
+import sys
 from contextlib import suppress
+from types import ModuleType
 
 import pytest
 
@@ -14,7 +16,8 @@ from durable_agents import (
     Store,
     WorkerSettings,
 )
-from durable_agents.errors import RunCancelledError, RunError, RunParkedError
+from durable_agents.errors import RunCancelledError, RunError, RunFailedError, RunParkedError
+from durable_agents.testing import assert_replays
 from tests.worker._kit import Calls, Gate, agent_of, finish, interrupt, life
 
 ONE_PLACE = WorkerSettings(shutdown_grace_seconds=0, max_concurrent_runs=1)
@@ -152,3 +155,51 @@ async def test_an_action_that_was_told_to_stop_needs_its_code_no_more(
 
     with pytest.raises(RunCancelledError, match="no longer needed"):
         await finish(without_second(), memory)
+
+
+@pytest.fixture
+def released(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """A module with an event class, as code that is deployed and taken away."""
+    module = ModuleType("released_events")
+    exec("from durable_agents import Event\nclass Priced(Event):\n    value: int", vars(module))  # noqa: S102
+    module.Priced.__module__ = module.__name__
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    return module
+
+
+async def test_an_event_whose_class_is_gone_fails_its_run_by_that_name(
+    calls: Calls,
+    gate: Gate,
+    memory: InMemoryStore,
+    released: ModuleType,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It is kept, and goes on when the class is back; a check tells before it comes to that."""
+
+    async def first(event: InputEvent[int], ctx: RunnerContext) -> Event:
+        value = await ctx.durable(calls.double, event.input)
+        event_of: type[Event] = released.Priced
+        return event_of(value=value)
+
+    async def second(event: Event, ctx: RunnerContext) -> None:
+        await gate.wait()
+        ctx.output(await ctx.durable(calls.double, getattr(event, "value", 0)))
+
+    agent = Agent("tested")
+    agent.add_action("first", InputEvent, first)
+    agent.add_action("second", released.Priced.type_name(), second)
+    await interrupt(agent, memory, gate)
+
+    with monkeypatch.context() as patch:
+        patch.delitem(sys.modules, released.__name__)
+        with pytest.raises(
+            AssertionError, match=r"^run run: it fails now: DecodeError: .*Priced"
+        ):
+            await assert_replays(agent, memory, open_only=True)
+        with pytest.raises(RunFailedError, match="Priced"):
+            await finish(agent, memory)
+
+    async with life(agent, memory) as worker:
+        await worker.retry("run")
+        assert [4] == await (await worker.submit(1, key="key", id="run")).result()
+    assert [1, 2] == calls.made
