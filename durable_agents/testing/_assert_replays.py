@@ -39,7 +39,8 @@ async def assert_replays(  # noqa: PLR0913 - of what a worker is made, and what 
     Nothing is executed and nothing is written, so that a copy of a store in use will do as well
     as the store itself. Each action that has recorded calls is started over its record; what it
     asks for is handed over. One that had completed must complete again, with the same events,
-    outputs and memory; another one must ask for all that is recorded of it.
+    outputs and memory; another one must ask for all that is recorded of it. The input and the
+    events of an open run must be readable.
 
     Cancellation: leaves nothing behind.
 

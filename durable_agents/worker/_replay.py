@@ -95,7 +95,7 @@ class ReplayedAction:
 
     run_id: str
     action: str
-    """Empty where the run cannot be lined up: its input or an event cannot be read, or judged."""
+    """Empty where the run cannot be lined up: its input or an event cannot be read."""
     event: int
     """Number of the event within the run that fired it: 0 is the input."""
     difference: str | None
