@@ -21,11 +21,11 @@ from durable_agents.worker import ReplayedRun, Safety, replay_runs
 __all__ = ["add_replay"]
 
 _DESCRIPTION = """\
-Replay the open runs of a store against today's code, before it takes over. The store is opened
-read-only, also while a worker owns it. Each action that has recorded calls is started over its
-record; durable calls are handed their outcomes, and none is made. What an action does outside
-of them it does here, too; what it prints goes to standard error. Exit code 0: all are safe, 1:
-some would diverge, or their code is gone.
+Replay the open runs of a store against today's code, before that takes over. The store is
+opened read-only, also while a worker owns it. Each action that has begun and not completed is
+started over its record; durable calls are handed their outcomes, and none is made. What an
+action does outside of them it does here, too; what it prints goes to standard error. Exit code
+0: all are safe, 1: some would diverge, or their code is gone.
 """
 _MEANINGS: dict[Safety, str] = {
     "safe": "the code repeats what is on record",
@@ -95,7 +95,11 @@ def add_replay(commands: Any) -> None:  # noqa: ANN401 - argparse keeps the type
         required=True,
         help="only look; there is nothing else yet",
     )
-    add("--all", action="store_true", help="runs that have ended, too: must end as they did")
+    add(
+        "--all",
+        action="store_true",
+        help="runs that have ended and actions that have completed, too: as they did",
+    )
     add(
         "--patience",
         type=positive,

@@ -48,7 +48,8 @@ async def assert_replays(  # noqa: PLR0913 - of what a worker is made, and what 
         agent: The code of today. Runs of other agents are passed over.
         store: Path of an SQLite store, which is opened read-only; or a store that is open, or
             an `InMemoryStore`.
-        open_only: Pass over runs that have ended: they are never replayed by a worker.
+        open_only: Pass over runs that have ended, and actions that have completed: they are
+            never replayed by a worker.
         settings: Limits and sizes of the worker that recorded them.
         codec: How values became bytes; one with the same secret.
         clock: Where the time comes from.

@@ -153,7 +153,7 @@ async def replay(  # noqa: PLR0913 - of what a worker is made, and how long it i
     Args:
         agent: The code of today. Runs of other agents are passed over.
         records: What was recorded, open.
-        open_only: Pass over runs that have ended.
+        open_only: Pass over runs that have ended, and actions that have completed.
         settings: Limits and sizes; a divergence is told, whatever they say.
         codec: How values became bytes.
         clock: Where the time comes from.
@@ -194,7 +194,7 @@ async def replay_runs(  # noqa: PLR0913 - as `replay`
     Arguments and errors are those of `replay`.
     """
     plan = AgentPlan.of(agent)
-    rehearsal = _Replay(plan, records, settings, codec, clock, patience_seconds)
+    rehearsal = _Replay(plan, records, open_only, settings, codec, clock, patience_seconds)
     async for row in every_run(records):
         if row.agent == plan.name and (row.status.is_open or not open_only):
             actions = await rehearsal.run(row)
@@ -260,6 +260,7 @@ class _Pretence:
 class _Replay:
     plan: AgentPlan
     records: RecordReader
+    open_only: bool
     settings: WorkerSettings | None
     codec: Codec | None
     clock: Clock | None
@@ -271,7 +272,11 @@ class _Replay:
         blobs = await self.records.blobs(row.number)
         if row.status.is_open and (problem := self._line_up(row, journal, blobs)) is not None:
             return [ReplayedAction(row.run_id, "", 0, problem)]
-        records = list(_records_of(journal))
+        records = [
+            record
+            for record in _records_of(journal)
+            if not (self.open_only and isinstance(record.end, ActionCompleted))
+        ]
         outputs = [output.event for output in await self.records.outputs_of(row.number)]
         return [await self._action(row, record, blobs, outputs) for record in records]
 

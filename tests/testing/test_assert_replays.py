@@ -349,6 +349,22 @@ async def is_limited(ctx: RunnerContext) -> None:
     await ctx.durable(triple, 1)
 
 
+async def test_an_action_that_has_completed_can_be_passed_over() -> None:
+    """A worker that goes on with the run never starts it again."""
+    store = await record(of(split, join), writes=5)
+
+    async def split_otherwise(event: InputEvent[int], ctx: RunnerContext) -> Half:
+        return Half(value=await ctx.durable(triple, event.input))
+
+    changed = Agent("replayed", input=int)
+    changed.add_action("split", InputEvent, split_otherwise)
+    changed.add_action("join", Half, join)
+
+    assert 1 == (await assert_replays(changed, store, open_only=True)).actions
+    with pytest.raises(AssertionError, match="action split"):
+        await assert_replays(changed, store)
+
+
 @pytest.mark.parametrize("wait", [sleeps, is_signalled, is_limited])
 @pytest.mark.parametrize("later", [0.0, 60 * 86_400.0])
 async def test_a_run_that_waits_replays_up_to_its_wait(

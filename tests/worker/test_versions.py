@@ -19,8 +19,14 @@ from durable_agents import (
     WorkerSettings,
 )
 from durable_agents.errors import ForbiddenInDurableCallError, RunFailedError, RunParkedError
-from durable_agents.journal import ActionCompleted, ActionStarted, Entry, VersionMarked
-from durable_agents.testing import assert_replays, every_crash_point
+from durable_agents.journal import (
+    ActionCompleted,
+    ActionStarted,
+    CallSettled,
+    Entry,
+    VersionMarked,
+)
+from durable_agents.testing import CrashingStore, assert_replays, every_crash_point
 from tests.worker._kit import Calls, Gate, agent_of, entries, finish, interrupt, life, passes
 
 CHANGE = "louder"
@@ -334,3 +340,66 @@ async def test_the_record_of_a_version_replays(calls: Calls, memory: InMemorySto
     again = one_after_the_other(calls, gate, twice, place=0)
     assert 1 == (await assert_replays(again, memory)).actions
     assert 3 == len(calls.made)
+
+
+class Fanned(Event):
+    """Fires the second action."""
+
+
+def fan_out(calls: Calls, ask: Ask) -> Agent:
+    """An agent whose second action has branches that come by one change, twice each."""
+
+    async def first_action(event: InputEvent[int], ctx: RunnerContext) -> Fanned:
+        del event
+        await ctx.durable(calls.echo, "one")
+        return Fanned()
+
+    async def branch(ctx: RunnerContext, number: int) -> list[Any]:
+        one = await ctx.durable(calls.echo, f"{number}a")
+        other = await ctx.durable(calls.echo, f"{number}b of {ask(ctx)}")
+        return [one, other, await ctx.durable(calls.echo, f"{number}c of {ask(ctx)}")]
+
+    async def second_action(event: Fanned, ctx: RunnerContext) -> None:
+        del event
+        ctx.output(await asyncio.gather(*(branch(ctx, number) for number in range(3))))
+
+    agent = Agent("tested")
+    agent.add_action("first", InputEvent, first_action)
+    agent.add_action("second", Fanned, second_action)
+    return agent
+
+
+async def crashed(agent: Agent, store: InMemoryStore, writes: int) -> None:
+    """A life that ends at a write."""
+    crash = asyncio.Event()
+    crashing = CrashingStore(store, after=writes, crash=crash.set, one_by_one=True)
+    async with life(agent, crashing) as worker:
+        submitting = asyncio.ensure_future(worker.submit(1, key="key", id="run"))
+        await crash.wait()
+        worker.request_stop()
+        await passes(50)
+        crashing.fail_waiters()
+    submitting.cancel()
+
+
+@pytest.mark.parametrize("writes", range(1, 13))
+async def test_an_upgrade_after_a_crash_at_any_write_goes_one_way(
+    calls: Calls, memory: InMemoryStore, writes: int
+) -> None:
+    """All branches go the old way, or all the new one; what had settled is not made again."""
+    await crashed(fan_out(calls, silent), memory, writes)
+    settled = {
+        (entry.branch, entry.position, entry.action)
+        for entry in await entries(memory)
+        if isinstance(entry, CallSettled)
+    }
+
+    await assert_replays(fan_out(calls, first), memory)
+    (done,) = await finish(fan_out(calls, first), memory, FAIL)
+
+    # The first write is the acceptance, two are of the first action, then come the calls.
+    version = 1 if writes > 6 else 2
+    assert [[f"{n}a", f"{n}b of {version}", f"{n}c of {version}"] for n in range(3)] == done
+    last = [entry for entry in await entries(memory) if isinstance(entry, CallSettled)]
+    assert 10 == len(last)
+    assert settled <= {(entry.branch, entry.position, entry.action) for entry in last}
