@@ -298,6 +298,32 @@ class RunnerContext(ABC):
         """
 
     @abstractmethod
+    def version(self, change: str, old: int, new: int) -> int:
+        """Which version of a change of the action's code this run follows.
+
+        Guard a change of what an action does with it, while runs are open that were begun
+        before: `if ctx.version("two-quotes", 1, 2) == 1: ...old way... else: ...new way...`.
+        A run that may have come by this place before the change was made follows `old`: there
+        is something on record that it has not asked for yet. Any other one follows `new`. The
+        first question of a run decides for the whole run, and is on record; the answer is the
+        same on every replay, in every branch, and in code that knows newer versions.
+
+        It takes no place among the durable calls.
+
+        Args:
+            change: Name of the change, for good.
+            old: The oldest version that the code still supports.
+            new: The newest one, >= `old`.
+
+        Returns:
+            What is on record, within `old` and `new`. A run that follows a version that is no
+            longer supported is parked; it loses nothing.
+
+        Raises:
+            ValueError: The change has no name, or `old` is above `new`.
+        """
+
+    @abstractmethod
     def send(self, event: Event) -> None:
         """Send an event to the actions of this agent.
 

@@ -1,7 +1,7 @@
 """`durable-agents`: reads the command line, runs one command, says by a number how it went.
 
     0    done
-    1    some runs failed or are parked, or some inputs were refused
+    1    some runs failed, are parked or would diverge, or some inputs were refused
     2    usage error, an agent that is wrongly declared, an unknown run or one in a wrong state
     3    the store cannot do what was asked or is damaged, or an output file cannot be written
     130  interrupted; the same command goes on where it stopped
@@ -22,6 +22,7 @@ from durable_agents.cli._doctor import add_doctor
 from durable_agents.cli._exit import ExitCode, OutputError, UsageError
 from durable_agents.cli._list import add_runs
 from durable_agents.cli._prune import add_prune
+from durable_agents.cli._replay import add_replay
 from durable_agents.cli._resolve import add_resolve
 from durable_agents.cli._retry import add_retry
 from durable_agents.cli._run import add_run
@@ -44,12 +45,13 @@ _COMMANDS = (
     add_prune,
     add_bench,
     add_doctor,
+    add_replay,
 )
 
 _EPILOG = """\
-exit codes: 0 done, 1 some runs failed, are parked or were refused, 2 usage or definition error,
-an unknown run, or one in the wrong state, 3 the store or the output file cannot be used,
-130 interrupted (the same command goes on where it stopped)
+exit codes: 0 done, 1 some runs failed, are parked, were refused or would diverge, 2 usage or
+definition error, an unknown run, or one in the wrong state, 3 the store or the output file
+cannot be used, 130 interrupted (the same command goes on where it stopped)
 """
 
 

@@ -15,6 +15,7 @@ __all__ = [
     "add_bounds",
     "add_run_id",
     "add_store",
+    "add_target",
     "as_json",
     "named_count",
     "positive",
@@ -105,19 +106,24 @@ def seconds(text: str) -> float:
 
 def add_agent(parser: argparse.ArgumentParser) -> None:
     """Declare what agent is run, over which inputs, in which order."""
+    add_target(parser)
     add = parser.add_argument
-    add(
-        "agent",
-        metavar="MODULE:AGENT",
-        help="the agent: an import path or the path of a .py file, then the name of an Agent, "
-        "of a subclass, or of a function that makes one",
-    )
     add("--input", type=Path, required=True, metavar="FILE", help="the inputs, JSON lines")
     add(
         "--key",
         metavar="FIELD",
         help="field that inputs are ordered by, dotted where it lies deeper: of one value, one "
         "run at a time, in the order of the lines (default: ordered with nobody)",
+    )
+
+
+def add_target(parser: argparse.ArgumentParser) -> None:
+    """Declare the argument that names an agent."""
+    parser.add_argument(
+        "agent",
+        metavar="MODULE:AGENT",
+        help="the agent: an import path or the path of a .py file, then the name of an Agent, "
+        "of a subclass, or of a function that makes one",
     )
 
 

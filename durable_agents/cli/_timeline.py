@@ -9,7 +9,6 @@ from durable_agents.cli._reasons import reason_in
 from durable_agents.cli._values import error_text, readable
 from durable_agents.journal import (
     ActionCompleted,
-    ActionFailed,
     ActionStarted,
     CallAbandoned,
     CallBegun,
@@ -26,6 +25,7 @@ from durable_agents.journal import (
     SignalTaken,
     TimerFired,
     TimerSet,
+    VersionMarked,
     call_id,
     place,
 )
@@ -223,10 +223,10 @@ def _detail(entry: Entry) -> str:
             return f"by {entry.worker}"
         case CallsCleared():
             return entry.difference
-        case ActionFailed():
-            return error_text(entry.error)
         case SignalReceived():
             return entry.name
+        case VersionMarked():
+            return f"version {entry.version} of {entry.change!r}"
         case DeliveredOutOfOrder():
             overtaken = (entry.overtaken_branch, entry.overtaken_position)
             return f"before {place(overtaken)}"

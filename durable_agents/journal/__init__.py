@@ -50,6 +50,7 @@ from durable_agents.journal._entries import (
     SignalTaken,
     TimerFired,
     TimerSet,
+    VersionMarked,
 )
 from durable_agents.journal._identity import CallableSpec, CallIdentity, identify, is_async
 from durable_agents.journal._options import DurableOptions, OnInterrupt, durable
@@ -129,6 +130,7 @@ __all__ = [
     "Start",
     "TimerFired",
     "TimerSet",
+    "VersionMarked",
     "batch_of",
     "call_id",
     "decode_blob",

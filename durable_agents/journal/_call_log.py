@@ -211,7 +211,7 @@ class CallLog:
         self._records = {r.key: r for r in records}
         self._overtakings = tuple(overtakings)
         self._cancelled_at = cancelled_at
-        self._not_asked = {r.key for r in self._records.values() if _is_owed(r)}
+        self._not_asked = set(self._records)
 
     @property
     def is_empty(self) -> bool:
@@ -221,7 +221,7 @@ class CallLog:
     @property
     def is_replaying(self) -> bool:
         """Whether recorded outcomes are left that the action has not asked for."""
-        return bool(self._not_asked)
+        return bool(self.never_asked())
 
     def has_outcome(self, key: CallKey) -> bool:
         """Whether the call at this place would be replayed."""
@@ -265,9 +265,22 @@ class CallLog:
         branch, position = key
         return any(b == branch and p > position for b, p in self._records)
 
+    def may_have_passed(self, key: CallKey) -> bool:
+        """Whether an earlier start may have gone on behind a place, in whichever branch.
+
+        Several branches may come by the same line of code. So all that is on record and has not
+        been asked for counts, save what the branch itself had asked for before.
+
+        Args:
+            key: The branch, and the position of the next call that it makes.
+        """
+        branch, position = key
+        return any(b != branch or p >= position for b, p in self._not_asked)
+
     def never_asked(self) -> list[CallRecord]:
         """Records that the action, now at its end, did not ask for: it lost these calls."""
-        return [self._records[key] for key in sorted(self._not_asked)]
+        left = [self._records[key] for key in sorted(self._not_asked)]
+        return [record for record in left if _is_owed(record)]
 
     def batches(self) -> list[list[CallKey]]:
         """Settled calls in the order they were handed over, one batch per transaction."""

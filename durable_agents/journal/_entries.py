@@ -37,6 +37,7 @@ __all__ = [
     "SignalTaken",
     "TimerFired",
     "TimerSet",
+    "VersionMarked",
 ]
 
 
@@ -325,6 +326,16 @@ class SignalTaken(msgspec.Struct, frozen=True, array_like=True, tag=23, gc=False
     at: float
 
 
+class VersionMarked(msgspec.Struct, frozen=True, array_like=True, tag=24, gc=False):
+    """Which version of a change the run follows, from its first question on; never alone."""
+
+    action: int
+    branch: str
+    change: str
+    version: int
+    at: float
+
+
 Entry: TypeAlias = (
     RunAccepted
     | RunTakenOver
@@ -349,4 +360,5 @@ Entry: TypeAlias = (
     | SignalAwaited
     | SignalReceived
     | SignalTaken
+    | VersionMarked
 )

@@ -46,6 +46,7 @@ from durable_agents.journal._entries import (
     SignalTaken,
     TimerFired,
     TimerSet,
+    VersionMarked,
 )
 from durable_agents.journal._waits import SIGNAL, SLEEP
 from durable_agents.serialization import Payload
@@ -166,6 +167,8 @@ class RunState:
     """Outputs of completed actions."""
     signals: list[SignalState] = field(default_factory=list)
     """In the order received; taken ones stay, so that their numbers do."""
+    versions: dict[str, int] = field(default_factory=dict)
+    """By change, which version of it the run follows."""
     starts_without_progress: int = 0
     """Times that a worker took the run over since its last other entry, unless it rested."""
     is_resting: bool = False
@@ -194,6 +197,10 @@ class RunState:
         match entry:
             case RunTakenOver():
                 self.starts_without_progress += not self.is_resting
+                return
+            case VersionMarked():
+                # It travels with another entry, which says whether the run got on.
+                self.versions.setdefault(entry.change, entry.version)
                 return
             case RunAccepted():
                 self.accepted = entry

@@ -39,7 +39,8 @@ async def assert_replays(  # noqa: PLR0913 - of what a worker is made, and what 
     Nothing is executed and nothing is written, so that a copy of a store in use will do as well
     as the store itself. Each action that has recorded calls is started over its record; what it
     asks for is handed over. One that had completed must complete again, with the same events,
-    outputs and memory; another one must ask for all that is recorded of it.
+    outputs and memory; another one must ask for all that is recorded of it. The input and the
+    events of an open run must be readable.
 
     Cancellation: leaves nothing behind.
 
@@ -47,7 +48,8 @@ async def assert_replays(  # noqa: PLR0913 - of what a worker is made, and what 
         agent: The code of today. Runs of other agents are passed over.
         store: Path of an SQLite store, which is opened read-only; or a store that is open, or
             an `InMemoryStore`.
-        open_only: Pass over runs that have ended: they are never replayed by a worker.
+        open_only: Pass over runs that have ended, and actions that have completed: they are
+            never replayed by a worker.
         settings: Limits and sizes of the worker that recorded them.
         codec: How values became bytes; one with the same secret.
         clock: Where the time comes from.
@@ -79,7 +81,7 @@ async def assert_replays(  # noqa: PLR0913 - of what a worker is made, and what 
             )
         ]
     fail_for([
-        f"run {replayed.run_id}, action {replayed.action}: {replayed.difference}"
+        f"{replayed}: {replayed.difference}"
         for replayed in all_replayed
         if replayed.difference is not None
     ])

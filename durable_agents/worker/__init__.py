@@ -12,7 +12,14 @@ from durable_agents.worker._commands import (
 from durable_agents.worker._current import CallInfo
 from durable_agents.worker._handle import Run
 from durable_agents.worker._outputs import Output
-from durable_agents.worker._replay import RecordReader, ReplayedAction, replay
+from durable_agents.worker._replay import (
+    RecordReader,
+    ReplayedAction,
+    ReplayedRun,
+    Safety,
+    replay,
+    replay_runs,
+)
 from durable_agents.worker._run_agent import arun_agent, run_agent
 from durable_agents.worker._settings import WorkerSettings
 from durable_agents.worker._steering import (
@@ -37,9 +44,11 @@ __all__ = [
     "PruneRuns",
     "RecordReader",
     "ReplayedAction",
+    "ReplayedRun",
     "ResolveCall",
     "RetryRun",
     "Run",
+    "Safety",
     "SignalRun",
     "Worker",
     "WorkerSettings",
@@ -51,6 +60,7 @@ __all__ = [
     "prune",
     "put_back",
     "replay",
+    "replay_runs",
     "resolution",
     "retention",
     "retry",

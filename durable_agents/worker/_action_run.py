@@ -2,7 +2,7 @@
 
 import asyncio
 import platform
-from collections.abc import Collection, Generator
+from collections.abc import Collection, Generator, Iterable
 from contextlib import contextmanager
 from functools import partial
 from threading import get_ident
@@ -69,6 +69,11 @@ class RunJournal(Protocol):
         """The signals of the run."""
         ...
 
+    @property
+    def versions(self) -> dict[str, int]:
+        """By change, which version of it the run follows."""
+        ...
+
     def write(self, entries: list[Entry]) -> asyncio.Future[int]:
         """Enqueue entries of the run."""
         ...
@@ -121,6 +126,7 @@ class ActionRun:
         self._has_failed = False
         self._aborted: str | None = None
         self._tainted: BaseException | None = None
+        self._with_next: list[Entry] | None = None
         self._is_running = False
         self._is_cancelled = state.cancelled_at is not None
         self._waits = 0
@@ -300,7 +306,8 @@ class ActionRun:
     def park(self, reason: str) -> NoReturn:
         """Stop the run until a person decides."""
         self.parked = self._aborted = reason
-        self.tasks.cancel(besides=asyncio.current_task())
+        if get_ident() == self.services.lineage.thread:
+            self.tasks.cancel(besides=asyncio.current_task())
         raise RunAborted(reason)
 
     def taint(self, error: BaseException) -> None:
@@ -326,8 +333,9 @@ class ActionRun:
 
     def record(self, entry: Entry) -> asyncio.Future[int]:
         """Enqueue an entry; the first one takes the start of the action with it."""
+        entries = [entry] if self._with_next is None else [*self.take_kept_back(), entry]
         if self._has_started:
-            return self.run.write([entry])
+            return self.run.write(entries)
         try:
             snapshot = snapshot_as_recorded(self.codec, self._short_term_snapshot)
         except SerializationError as error:
@@ -342,7 +350,16 @@ class ActionRun:
             PYTHON,
             self.services.clock.now(),
         )
-        return self.run.write([started, entry])
+        return self.run.write([started, *entries])
+
+    def add_to_next_record(self, entries: Iterable[Entry]) -> None:
+        """Record entries together with the next one, before it."""
+        self._with_next = [*(self._with_next or ()), *entries]
+
+    def take_kept_back(self) -> list[Entry]:
+        """What was to be recorded with the next entry, for whoever records that."""
+        entries, self._with_next = self._with_next, None
+        return entries or []
 
     def send(self, event: object) -> None:
         """Buffer an event."""

@@ -56,6 +56,27 @@ class Agenda:
         state = self._states.get((number, action.name))
         return state is not None and state.cancelled_at is not None
 
+    @property
+    def gone(self) -> str | None:
+        """What was begun and has no code any more, for people; None: nothing.
+
+        Without it the run would complete as if the action had never begun.
+        """
+        due = {(number, action.name) for number, action in self._due}
+        for (number, name), state in self._states.items():
+            if state.started is not None and not state.is_completed:
+                if (number, name) in due:
+                    continue
+                known = name in self._plan.actions
+                lost = "does not fire it on that event" if known else "has no such action"
+                kind = self._events[number].type
+                return (
+                    f"action {name!r} has begun over event {number}, {kind!r}, and agent "
+                    f"{self._plan.name!r} {lost} any more: retry the run with code that does, "
+                    "or cancel it"
+                )
+        return None
+
     def build(self, state: RunState | None, codec: Codec) -> None:
         """Line everything up, from the input on.
 

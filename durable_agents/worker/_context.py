@@ -19,6 +19,7 @@ from durable_agents.worker._action_run import ActionRun
 from durable_agents.worker._durable_call import DurableCalls
 from durable_agents.worker._sync_action import action_thread_branch, call_from_thread
 from durable_agents.worker._timeout import Timeout
+from durable_agents.worker._versions import check_versions, version_of
 from durable_agents.worker._waits import APPROVAL, Waits, as_signal, check_seconds
 
 __all__ = ["ActionContext"]
@@ -107,6 +108,11 @@ class ActionContext(RunnerContext):
         name = f"{APPROVAL}:{place((branch.path, branch.next_position))}"
         fits = partial(as_signal, name, Approval)
         return self._waits.signal(branch, name, timeout, fits, question)
+
+    def version(self, change: str, old: int, new: int) -> int:
+        branch = self._run.branch("version")
+        check_versions(change, old, new)
+        return version_of(self._run, branch, change, old, new)
 
     def send(self, event: Event) -> None:
         self._run.send(event)

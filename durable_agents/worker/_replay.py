@@ -14,7 +14,7 @@ import logging
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextvars import copy_context
 from dataclasses import dataclass
-from typing import Any, Protocol, cast
+from typing import Any, Literal, Protocol, TypeAlias, cast
 
 import msgspec
 
@@ -33,22 +33,34 @@ from durable_agents.journal import (
     RunFailed,
     RunParked,
     RunState,
+    RunStatus,
     SentEvent,
+    SignalAwaited,
+    TimerFired,
+    TimerSet,
+    VersionMarked,
     place,
 )
-from durable_agents.serialization import Codec, Payload
+from durable_agents.serialization import Blobs, Codec, Payload
 from durable_agents.store import OutputRow, RunLister, RunRow, Store, Write, every_run
-from durable_agents.worker._agenda import StoredRun
+from durable_agents.worker._agenda import Agenda, StoredRun
 from durable_agents.worker._replay_difference import RecordedAction, difference
 from durable_agents.worker._run import ActiveRun, Ending
 from durable_agents.worker._services import UNWINDING_SECONDS, Services, make_services
 from durable_agents.worker._settings import WorkerSettings
 
-__all__ = ["RecordReader", "ReplayedAction", "replay"]
+__all__ = ["RecordReader", "ReplayedAction", "ReplayedRun", "Safety", "replay", "replay_runs"]
 
 _LOOK_AGAIN = 0.01
 _MOST_NAMED = 5
-_ON_THE_WAY = (CallAbandoned, DeliveredOutOfOrder)
+_ON_THE_WAY = (
+    CallAbandoned,
+    DeliveredOutOfOrder,
+    SignalAwaited,
+    TimerFired,
+    TimerSet,
+    VersionMarked,
+)
 """What a replay may add to the record and go on."""
 _SILENT = logging.Logger("durable_agents.replay", logging.CRITICAL + 1)  # noqa: LOG001 - of nobody else
 """What a replay would say of a run is not so: nothing becomes of it."""
@@ -71,16 +83,57 @@ class RecordReader(RunLister, Protocol):
         ...
 
 
+Safety: TypeAlias = Literal["safe", "diverges", "gone"]
+"""What a worker would come to: go on, or find that the code does not repeat what is on record,
+or that it has no such action any more."""
+_FROM_THE_WORST: tuple[Safety, ...] = ("gone", "diverges")
+
+
 @dataclass(frozen=True, slots=True)
 class ReplayedAction:
     """What became of one action of one run when it was replayed."""
 
     run_id: str
     action: str
+    """Empty where the run cannot be lined up: its input or an event cannot be read."""
     event: int
     """Number of the event within the run that fired it: 0 is the input."""
     difference: str | None
     """What was recorded and what the code does now; None where the record is repeated."""
+    is_gone: bool = False
+    """Whether it had begun and the code has no such action for it any more."""
+
+    @property
+    def safety(self) -> Safety:
+        """Whether a worker can go on with it."""
+        if self.is_gone:
+            return "gone"
+        return "safe" if self.difference is None else "diverges"
+
+    def __str__(self) -> str:
+        return (
+            f"run {self.run_id}, action {self.action}" if self.action else f"run {self.run_id}"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayedRun:
+    """What became of one run when its actions were replayed."""
+
+    run_id: str
+    key: str
+    status: RunStatus
+    actions: list[ReplayedAction]
+    """Those that have recorded calls."""
+
+    @property
+    def safety(self) -> Safety:
+        """That of its worst action; safe where it has none."""
+        found = {action.safety for action in self.actions}
+        for worst in _FROM_THE_WORST:
+            if worst in found:
+                return worst
+        return "safe"
 
 
 async def replay(  # noqa: PLR0913 - of what a worker is made, and how long it is waited for
@@ -100,7 +153,7 @@ async def replay(  # noqa: PLR0913 - of what a worker is made, and how long it i
     Args:
         agent: The code of today. Runs of other agents are passed over.
         records: What was recorded, open.
-        open_only: Pass over runs that have ended.
+        open_only: Pass over runs that have ended, and actions that have completed.
         settings: Limits and sizes; a divergence is told, whatever they say.
         codec: How values became bytes.
         clock: Where the time comes from.
@@ -112,12 +165,40 @@ async def replay(  # noqa: PLR0913 - of what a worker is made, and how long it i
         StoreError: The records cannot be read.
         DecodeError: A blob of a run is not whole.
     """
+    runs = replay_runs(
+        agent,
+        records,
+        open_only=open_only,
+        settings=settings,
+        codec=codec,
+        clock=clock,
+        patience_seconds=patience_seconds,
+    )
+    async for run in runs:
+        for replayed in run.actions:
+            yield replayed
+
+
+async def replay_runs(  # noqa: PLR0913 - as `replay`
+    agent: Agent,
+    records: RecordReader,
+    *,
+    open_only: bool = False,
+    settings: WorkerSettings | None = None,
+    codec: Codec | None = None,
+    clock: Clock | None = None,
+    patience_seconds: float = 5.0,
+) -> AsyncIterator[ReplayedRun]:
+    """Replay as `replay` does, and tell of each run, one without recorded calls, too.
+
+    Arguments and errors are those of `replay`.
+    """
     plan = AgentPlan.of(agent)
-    rehearsal = _Replay(plan, records, settings, codec, clock, patience_seconds)
+    rehearsal = _Replay(plan, records, open_only, settings, codec, clock, patience_seconds)
     async for row in every_run(records):
         if row.agent == plan.name and (row.status.is_open or not open_only):
-            for replayed in await rehearsal.run(row):
-                yield replayed
+            actions = await rehearsal.run(row)
+            yield ReplayedRun(row.run_id, row.key, row.status, actions)
 
 
 def _records_of(journal: Sequence[tuple[int, Sequence[Entry]]]) -> Iterator[RecordedAction]:
@@ -179,6 +260,7 @@ class _Pretence:
 class _Replay:
     plan: AgentPlan
     records: RecordReader
+    open_only: bool
     settings: WorkerSettings | None
     codec: Codec | None
     clock: Clock | None
@@ -187,17 +269,36 @@ class _Replay:
     async def run(self, row: RunRow) -> list[ReplayedAction]:
         """Replay the actions of one run."""
         journal = await self.records.journal(row.number)
-        records = list(_records_of(journal))
-        if not records:
-            return []
         blobs = await self.records.blobs(row.number)
+        if row.status.is_open and (problem := self._line_up(row, journal, blobs)) is not None:
+            return [ReplayedAction(row.run_id, "", 0, problem)]
+        records = [
+            record
+            for record in _records_of(journal)
+            if not (self.open_only and isinstance(record.end, ActionCompleted))
+        ]
         outputs = [output.event for output in await self.records.outputs_of(row.number)]
-        replayed: list[ReplayedAction] = []
-        for record in records:
-            changed = await self._action(row, record, blobs, outputs)
-            started = record.started
-            replayed.append(ReplayedAction(row.run_id, started.name, started.event, changed))
-        return replayed
+        return [await self._action(row, record, blobs, outputs) for record in records]
+
+    def _line_up(
+        self,
+        row: RunRow,
+        journal: list[tuple[int, list[Entry]]],
+        blobs: dict[bytes, Payload],
+    ) -> str | None:
+        """Why a worker could not even find out what the run has to do; None: it could."""
+        stored = _stored(row, journal)
+        codec = self._codec.for_run(Blobs(blobs))
+        try:
+            Agenda(stored, self.plan).build(stored.state, codec)
+        except Exception as error:  # noqa: BLE001 - what a condition raised, an unreadable event
+            return f"it fails now: {type(error).__name__}: {error}"
+        return None
+
+    @property
+    def _codec(self) -> Codec:
+        settings = WorkerSettings() if self.settings is None else self.settings
+        return self.codec or Codec(max_bytes=settings.max_payload_bytes)
 
     async def _action(
         self,
@@ -205,7 +306,7 @@ class _Replay:
         record: RecordedAction,
         blobs: dict[bytes, Payload],
         outputs: Sequence[SentEvent],
-    ) -> str | None:
+    ) -> ReplayedAction:
         store = _Pretence(blobs)
         services = self._services(store)
         stage = _Stage(row, record, self.plan, services)
@@ -213,8 +314,13 @@ class _Replay:
         try:
             await stage.play(store.has_decided, self.patience_seconds)
             if store.last is None:
-                return stage.silence()
-            return difference(row.run_id, record, store.last, outputs, stage.active.codec)
+                changed = stage.silence()
+            else:
+                codec = stage.active.codec
+                changed = difference(row.run_id, record, store.last, outputs, codec)
+            name, event = record.started.name, record.started.event
+            is_gone = stage.active.is_code_gone
+            return ReplayedAction(row.run_id, name, event, changed, is_gone)
         finally:
             try:
                 await stage.clear()
@@ -225,10 +331,9 @@ class _Replay:
     def _services(self, store: _Pretence) -> Services:
         settings = WorkerSettings() if self.settings is None else self.settings
         settings = msgspec.structs.replace(settings, on_divergence="fail")
-        codec = self.codec or Codec(max_bytes=settings.max_payload_bytes)
         clock = SystemClock() if self.clock is None else self.clock
         # What a run asks of its store while it replays is all there; see `_Pretence`.
-        services = make_services(settings, cast("Store", store), clock, codec)
+        services = make_services(settings, cast("Store", store), clock, self._codec)
         services.logger = _SILENT
         return services
 
@@ -245,7 +350,9 @@ class _Stage:
         self._beyond: list[str] = []
         self._has_left = asyncio.Event()
         services.at_end_of_record = self._wait_for_ever
-        self.active = ActiveRun(_stored(row, record), plan, services, self._spawn, self._on_end)
+        self.active = ActiveRun(
+            _stored(row, record.rows), plan, services, self._spawn, self._on_end
+        )
 
     async def play(self, has_decided: asyncio.Event, patience_seconds: float) -> None:
         """Run the action until it wants to write, or stands behind the end of its record."""
@@ -296,8 +403,8 @@ class _Stage:
         await asyncio.get_running_loop().create_future()
 
 
-def _stored(row: RunRow, record: RecordedAction) -> StoredRun:
-    accepted = record.rows[0][1][0]
+def _stored(row: RunRow, rows: list[tuple[int, list[Entry]]]) -> StoredRun:
+    accepted = rows[0][1][0]
     assert isinstance(accepted, RunAccepted), "the first entry of a journal is its acceptance"
     return StoredRun(
         number=row.number,
@@ -306,5 +413,5 @@ def _stored(row: RunRow, record: RecordedAction) -> StoredRun:
         input=accepted.input,
         is_event=accepted.is_event,
         accepted_at=accepted.at,
-        state=RunState.of(record.rows),
+        state=RunState.of(rows),
     )

@@ -112,6 +112,8 @@ class ActiveRun:
         self._agenda = Agenda(stored, plan)
         self._memories = Memories()
         self._mailbox: Mailbox | None = None
+        self._versions: dict[str, int] | None = None
+        self._gone: str | None = None
         self._outputs: list[SentEvent] | None = None
         self._action_run: ActionRun | None = None
         self._pausing: asyncio.Task[Any] | None = None
@@ -125,12 +127,25 @@ class ActiveRun:
         return [] if self._action_run is None else self._action_run.log.never_asked()
 
     @property
+    def is_code_gone(self) -> bool:
+        """Whether an action of the run that has begun is not in the code any more."""
+        return self._gone is not None
+
+    @property
     def mailbox(self) -> Mailbox:
         """The signals of the run; made when it is first asked for."""
         if self._mailbox is None:
             state = self._stored.state
             self._mailbox = Mailbox([] if state is None else state.signals)
         return self._mailbox
+
+    @property
+    def versions(self) -> dict[str, int]:
+        """By change, which version of it the run follows; made when it is first asked for."""
+        if self._versions is None:
+            state = self._stored.state
+            self._versions = {} if state is None else dict(state.versions)
+        return self._versions
 
     def start(self) -> None:
         """Begin, or go on where the record ends."""
@@ -261,6 +276,7 @@ class ActiveRun:
             if state is not None:
                 self._memories.sensory = apply_updates({}, state.sensory)
                 self._cancel_reason = self._cancel_reason or state.cancel_reason
+                self._gone = self._agenda.gone
             self._start_next()
 
     def _start_next(self) -> None:
@@ -268,6 +284,8 @@ class ActiveRun:
             self._end(Ending(RunStatus.RUNNING, self._stop_reason))
         elif self._cancel_reason is not None and not self._agenda.begins_with_clean_up:
             self._run_task(self._end_cancelled(None), "cancel")
+        elif self._gone is not None:
+            self._run_task(self._park(self._gone), "park")
         elif self._agenda:
             action_run = self._next_action_run()
             self._action_run = action_run
@@ -352,6 +370,7 @@ class ActiveRun:
         event, name = action_run.event_number, action_run.action.name
         sent = effects.events
         wrote = action_run.has_written_memory
+        write.entries += action_run.take_kept_back()
         write.entries.append(
             ActionCompleted(
                 action_run.number,

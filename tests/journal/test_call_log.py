@@ -156,6 +156,33 @@ def test_a_diverged_call_has_not_been_asked_for() -> None:
     assert log.is_replaying
 
 
+@pytest.mark.parametrize(
+    ("records", "expected"),
+    [
+        ([], False),
+        ([record(0)], False),
+        ([record(0), record(1)], True),
+        ([record(0), record(1, ABANDONED)], True),
+        ([record(0), record(0, branch="/1.f.0")], True),
+        ([record(0, branch="/0.f.0")], True),
+    ],
+)
+def test_a_place_was_passed_if_anything_is_left_that_does_not_lie_before_it(
+    records: list[CallRecord], expected: bool
+) -> None:
+    """In whichever branch: several of them may come by it."""
+    assert expected == CallLog(records).may_have_passed(("", 1))
+
+
+def test_what_was_asked_for_lies_before_every_place() -> None:
+    """Another branch has come so far again, and has not come by here."""
+    log = CallLog([record(0, branch="/0.f.0")])
+
+    log.next_call(("/0.f.0", 0), *CHARGE)
+
+    assert not log.may_have_passed(("", 0))
+
+
 @pytest.mark.rows("DC-04", "AS-07", "AS-09", "GAP-16")
 def test_a_clear_drops_what_came_after_and_nothing_else() -> None:
     """Later calls of the branch and of the branches that it started later."""

@@ -37,6 +37,7 @@ from durable_agents.journal import (
     SignalTaken,
     TimerFired,
     TimerSet,
+    VersionMarked,
     batch_of,
     decode_blob,
     decode_memory,
@@ -76,6 +77,7 @@ ENTRIES: list[Entry] = [
     SignalAwaited(1, "/1.a", 5, "go", "'go'", None, 21.0),
     SignalReceived("go", "mail-7", PAYLOAD, 22.0),
     SignalTaken(1, "/1.a", 5, "go", 0, 23.0),
+    VersionMarked(1, "/1.a", "two-quotes", 2, 24.0),
 ]
 
 
@@ -104,7 +106,7 @@ def test_tags_of_entries_are_on_disk_and_never_change() -> None:
     """Each number stands for one entry for ever."""
     tags = {type(entry).__name__: entry.__struct_config__.tag for entry in ENTRIES}
 
-    assert list(range(1, 24)) == list(tags.values())
+    assert list(range(1, 25)) == list(tags.values())
 
 
 def test_an_entry_without_its_later_fields_is_read_with_their_defaults() -> None:

@@ -37,6 +37,7 @@ from durable_agents.journal import (
     SignalTaken,
     TimerFired,
     TimerSet,
+    VersionMarked,
 )
 from durable_agents.serialization import Payload
 
@@ -370,3 +371,13 @@ def test_a_run_rests_while_its_newest_entry_is_that_it_waits() -> None:
     assert 0 == fold(STARTED, nap, over).starts_without_progress
     assert 1 == fold(STARTED, timer, over).starts_without_progress
     assert 1 == fold(STARTED, nap, settled(3), over).starts_without_progress
+
+
+def test_the_first_mark_of_a_change_counts() -> None:
+    """It decides for the whole run, and says nothing of whether the run gets on."""
+    one, other = VersionMarked(0, "", "a", 1, 3.0), VersionMarked(0, "", "b", 2, 3.0)
+    again = VersionMarked(0, "/1.f", "a", 2, 4.0)
+    over = RunTakenOver("w", 5.0)
+
+    assert {"a": 1, "b": 2} == fold(STARTED, one, other, again).versions
+    assert 2 == fold(STARTED, over, one, over).starts_without_progress

@@ -20,7 +20,7 @@ from durable_agents import (
     durable,
 )
 from durable_agents.errors import RunError
-from durable_agents.testing import CrashingStore, assert_replays
+from durable_agents.testing import CrashingStore, ManualClock, assert_replays
 
 MADE: list[str] = []
 
@@ -214,7 +214,7 @@ async def test_each_change_of_a_finished_action_is_found(
 
 
 async def test_an_action_that_has_gone_is_found() -> None:
-    """What would run in its place is named."""
+    """By its name, and with what it was fired by."""
     store = await record(of(split, join), writes=5)
 
     async def renamed(event: Half, ctx: RunnerContext) -> None:
@@ -222,7 +222,8 @@ async def test_an_action_that_has_gone_is_found() -> None:
 
     said = await difference(of(split, renamed), store)
 
-    assert "action join: action 'renamed' runs now in place of 'join'" in said
+    assert "action join: action 'join' has begun over event 1, " in said
+    assert "agent 'replayed' has no such action any more" in said
 
 
 async def test_an_unfinished_action_that_waits_elsewhere_is_found() -> None:
@@ -305,3 +306,108 @@ async def test_runs_that_ended_and_those_of_others_can_be_passed_over() -> None:
     others = await assert_replays(Agent("another"), store)
 
     assert (0, 0) == (ended.runs, others.runs)
+
+
+def acting(body: Callable[..., Any]) -> Agent:
+    """An agent with one action, whose body may change."""
+    agent = Agent("replayed", input=int)
+    agent.add_action("act", InputEvent, body)
+    return agent
+
+
+async def waiting(body: Callable[..., Any], reached: asyncio.Event) -> InMemoryStore:
+    """A store with a run that was left at its wait."""
+    store = InMemoryStore()
+    settings = WorkerSettings(shutdown_grace_seconds=0)
+    async with Worker(acting(body), store=store, settings=settings, clock=CLOCK) as worker:
+        await worker.submit(1, id="r")
+        await reached.wait()
+        for _ in range(50):
+            await asyncio.sleep(0)
+    MADE.clear()
+    return store
+
+
+CLOCK = ManualClock()
+
+
+async def sleeps(ctx: RunnerContext) -> None:
+    """Asleep for a month."""
+    await ctx.sleep(30 * 86_400)
+
+
+async def is_signalled(ctx: RunnerContext) -> None:
+    """Waits for a signal."""
+    await ctx.wait_for_signal("go")
+
+
+async def is_limited(ctx: RunnerContext) -> None:
+    """Waits for a signal, and for no longer than a minute."""
+    with suppress(TimeoutError):
+        async with ctx.timeout(60):
+            await ctx.wait_for_signal("go")
+    await ctx.durable(triple, 1)
+
+
+async def test_an_action_that_has_completed_can_be_passed_over() -> None:
+    """A worker that goes on with the run never starts it again."""
+    store = await record(of(split, join), writes=5)
+
+    async def split_otherwise(event: InputEvent[int], ctx: RunnerContext) -> Half:
+        return Half(value=await ctx.durable(triple, event.input))
+
+    changed = Agent("replayed", input=int)
+    changed.add_action("split", InputEvent, split_otherwise)
+    changed.add_action("join", Half, join)
+
+    assert 1 == (await assert_replays(changed, store, open_only=True)).actions
+    with pytest.raises(AssertionError, match="action split"):
+        await assert_replays(changed, store)
+
+
+@pytest.mark.parametrize("wait", [sleeps, is_signalled, is_limited])
+@pytest.mark.parametrize("later", [0.0, 60 * 86_400.0])
+async def test_a_run_that_waits_replays_up_to_its_wait(
+    wait: Callable[[RunnerContext], Any], later: float
+) -> None:
+    """Whether or not its time is up by now; a change in front of it is found."""
+    reached = asyncio.Event()
+
+    async def act(event: InputEvent[int], ctx: RunnerContext) -> None:
+        await ctx.durable(double, event.input)
+        reached.set()
+        await wait(ctx)
+
+    async def changed(event: InputEvent[int], ctx: RunnerContext) -> None:
+        await ctx.durable(triple, event.input)
+        await wait(ctx)
+
+    store = await waiting(act, reached)
+    clock = ManualClock(CLOCK.now() + later)
+
+    report = await assert_replays(acting(act), store, open_only=True, clock=clock)
+    with pytest.raises(AssertionError, match=r"recorded .*:double\(1\) at root:0, now"):
+        await assert_replays(acting(changed), store, open_only=True, clock=clock)
+
+    assert (1, []) == (report.actions, MADE)
+
+
+async def test_a_branch_that_begins_to_wait_hides_no_other_one() -> None:
+    """That it waits is new, and what the others do is looked at all the same."""
+    reached = asyncio.Event()
+
+    async def twice(ctx: RunnerContext, second: int) -> None:
+        await ctx.durable(triple, 1)
+        await ctx.durable(triple, second)
+        reached.set()
+        await ctx.wait_for_signal("go")
+
+    async def act(event: InputEvent[int], ctx: RunnerContext) -> None:
+        await asyncio.gather(ctx.durable(double, event.input), twice(ctx, 2))
+
+    async def changed(event: InputEvent[int], ctx: RunnerContext) -> None:
+        await asyncio.gather(ctx.durable(double, event.input), twice(ctx, 3), sleeps(ctx))
+
+    store = await waiting(act, reached)
+
+    assert "triple(2) at root/" in await difference(acting(changed), store)
