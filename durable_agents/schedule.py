@@ -3,21 +3,32 @@
 Rule 1: a moment is a whole second since 1970-01-01 UTC, and known by it: what the clock on the
 wall shows comes twice in the night in which it is set back. Rule 2: what is due depends on the
 last moment that was dealt with and on the time alone; a worker that was down, asleep or late
-makes no difference beyond that. Rule 3: `cronsim` says which moments a cron line stands for. It
-is imported when the first schedule is checked, since it comes with the extra `cron`.
+makes no difference beyond that. Rule 3: what lies on the disk is looked up when a schedule is
+written (`look_up`), not when it is checked or asked, for that happens in the event loop: its
+zone, and `cronsim`, which says what a cron line stands for and comes with the extra `cron`.
 """
 
 import inspect
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
+from importlib import import_module
 from itertools import islice, takewhile
 from typing import Literal, NamedTuple, TypeAlias, cast, get_args
 from zoneinfo import ZoneInfo
 
 from durable_agents.errors import DefinitionError
 
-__all__ = ["LATE_SECONDS", "Due", "Missed", "Schedule", "ScheduleDeclaration"]
+__all__ = [
+    "LATE_SECONDS",
+    "MOST_AT_ONCE",
+    "Due",
+    "Missed",
+    "Schedule",
+    "ScheduleDeclaration",
+    "look_up",
+]
 
 Missed: TypeAlias = Literal["latest", "all", "skip"]
 
@@ -50,6 +61,8 @@ class ScheduleDeclaration:
     line: str
     value: object
     zone: str
+    found_zone: tzinfo | None
+    """What `look_up` found."""
     missed: Missed
     key: str | None
 
@@ -74,8 +87,8 @@ class Schedule:
         Raises:
             DefinitionError: Something about it is wrong; each problem is listed.
         """
-        zone = _zone(declaration.zone)
-        problems = list(_problems(declaration, zone))
+        zone = declaration.found_zone
+        problems = list(_problems(declaration))
         if problems or zone is None:
             raise DefinitionError(*(f"schedule {declaration.name!r}: {p}" for p in problems))
         return cls(
@@ -147,23 +160,26 @@ class Schedule:
                 yield at
 
 
+def look_up(zone: object) -> tzinfo | None:
+    """The time zone of this name, None where there is none; loads what reads cron lines."""
+    with suppress(ImportError):  # told with all other problems, by `Schedule.of`
+        import_module("cronsim")
+    if zone == "UTC":
+        return UTC  # needs no list of zones
+    try:
+        return ZoneInfo(cast("str", zone))
+    # What it says to no name, to the name of a folder, to a path and to what is no text.
+    except (KeyError, OSError, ValueError, TypeError, AttributeError):
+        return None
+
+
 def _moments(line: str, start: datetime) -> Iterator[datetime]:
     from cronsim import CronSim  # noqa: PLC0415 - an extra
 
     return CronSim(line, start)
 
 
-def _zone(name: object) -> tzinfo | None:
-    if name == "UTC":
-        return UTC  # needs no list of zones
-    try:
-        return ZoneInfo(cast("str", name))
-    # What it says to no name, to the name of a folder, to a path and to what is no text.
-    except (KeyError, OSError, ValueError, TypeError, AttributeError):
-        return None
-
-
-def _problems(declaration: ScheduleDeclaration, zone: tzinfo | None) -> Iterator[str]:
+def _problems(declaration: ScheduleDeclaration) -> Iterator[str]:
     name, key, missed = declaration.name, declaration.key, declaration.missed
     if not _is_text(name) or not name.strip():
         yield "the name must be a text that is not blank"
@@ -171,7 +187,7 @@ def _problems(declaration: ScheduleDeclaration, zone: tzinfo | None) -> Iterator
         yield f"key is {key!r}, expected a text or None"
     if missed not in get_args(Missed):
         yield f"missed is {missed!r}, expected 'latest', 'all' or 'skip'"
-    if zone is None:
+    if declaration.found_zone is None:
         yield (
             f"there is no time zone {declaration.zone!r}: write one such as 'Europe/Berlin'; "
             "where the system has no list of zones, pip install tzdata"

@@ -20,6 +20,7 @@ from durable_agents.schedule import (
     Due,
     Schedule,
     ScheduleDeclaration,
+    look_up,
 )
 
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -35,7 +36,8 @@ def declaration(line: Any = "0 9 * * *", **fields: Any) -> ScheduleDeclaration:
         "missed": "latest",
         "key": None,
     }
-    return ScheduleDeclaration(line=line, **defaults | fields)
+    given = defaults | fields
+    return ScheduleDeclaration(line=line, found_zone=look_up(given["zone"]), **given)
 
 
 def schedule(line: str = "0 9 * * *", **fields: Any) -> Schedule:

@@ -15,7 +15,7 @@ from durable_agents.context import RunnerContext
 from durable_agents.errors import DefinitionError
 from durable_agents.events import Condition, Trigger
 from durable_agents.retry import RetryPolicy
-from durable_agents.schedule import Missed, ScheduleDeclaration
+from durable_agents.schedule import Missed, ScheduleDeclaration, look_up
 
 __all__ = ["Agent", "Declared", "declared"]
 
@@ -156,7 +156,13 @@ class Agent:
             key: What the inputs are ordered by. Default: ordered with nobody.
         """
         declaration = ScheduleDeclaration(
-            name=name, line=line, value=value, zone=zone, missed=missed, key=key
+            name=name,
+            line=line,
+            value=value,
+            zone=zone,
+            found_zone=look_up(zone),
+            missed=missed,
+            key=key,
         )
         self._declared.schedules.append(declaration)
         return self
