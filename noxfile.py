@@ -40,6 +40,7 @@ DECIDING_ROOMS = [
     "retry",
     "limits",
     "journal",
+    "schedule",
     "scheduler",
 ]
 

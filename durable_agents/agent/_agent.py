@@ -15,6 +15,7 @@ from durable_agents.context import RunnerContext
 from durable_agents.errors import DefinitionError
 from durable_agents.events import Condition, Trigger
 from durable_agents.retry import RetryPolicy
+from durable_agents.schedule import Missed, ScheduleDeclaration, look_up
 
 __all__ = ["Agent", "Declared", "declared"]
 
@@ -31,6 +32,7 @@ class Declared:
     actions: list[ActionDeclaration] = field(default_factory=list[ActionDeclaration])
     """In the order written: those of the class first, then those added to the instance."""
     resources: list[tuple[str, object]] = field(default_factory=list[tuple[str, object]])
+    schedules: list[ScheduleDeclaration] = field(default_factory=list[ScheduleDeclaration])
 
 
 class Agent:
@@ -122,6 +124,47 @@ class Agent:
     def add_resource(self, name: str, resource: object) -> Self:
         """Add something that actions use by name: a model, a tool, a client."""
         self._declared.resources.append((name, resource))
+        return self
+
+    def schedule(  # noqa: PLR0913 - each says one thing, by name
+        self,
+        line: str,
+        value: object,
+        *,
+        name: str,
+        zone: str = "UTC",
+        missed: Missed = "latest",
+        key: str | None = None,
+    ) -> Self:
+        """Have workers submit an input at each moment of a cron line.
+
+        A worker that is entered submits what is due, each moment once, over restarts and by
+        however many workers share the store. The first moment is the first one after a worker
+        of this agent saw the schedule. Needs the extra `cron`.
+
+        Args:
+            line: Minute, hour, day of month, month, day of week: `"0 9 * * MON"`. A sixth field
+                in front is for seconds.
+            value: The input: anything that can be submitted; or a function that makes it of the
+                moment, an aware datetime. It is called on the event loop, and must not block.
+            name: Of the schedule, unique in the agent; it is on disk, and in the ids of the
+                runs: `schedule:<name>:<moment>`. Agents that share a store take other names.
+            zone: The time zone whose clocks the line speaks of.
+            missed: What becomes of moments at which no worker was up: `"latest"` (default)
+                submits the newest one, `"all"` each of them in order, `"skip"` none. Less than
+                a minute late is not missed.
+            key: What the inputs are ordered by. Default: ordered with nobody.
+        """
+        declaration = ScheduleDeclaration(
+            name=name,
+            line=line,
+            value=value,
+            zone=zone,
+            found_zone=look_up(zone),
+            missed=missed,
+            key=key,
+        )
+        self._declared.schedules.append(declaration)
         return self
 
 

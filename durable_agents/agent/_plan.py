@@ -24,6 +24,7 @@ from durable_agents.events import (
     compile_trigger,
     type_name_of,
 )
+from durable_agents.schedule import Schedule, ScheduleDeclaration
 
 __all__ = ["AgentPlan"]
 
@@ -38,6 +39,8 @@ class AgentPlan:
     input_type: Any
     """What raw inputs are decoded into; None leaves them as they are."""
     resources: Mapping[str, object]
+    schedules: Mapping[str, Schedule]
+    """By name, in the order written."""
     _routes: Mapping[str, tuple[Action, ...]] = field(repr=False, compare=False)
     """Actions by the type name of the events that fire them, each in plan order."""
     _conditional: frozenset[str] = field(repr=False, compare=False)
@@ -56,12 +59,11 @@ class AgentPlan:
         errors += action_errors
         errors += _duplicates("actions", (declaration.name for declaration in own.actions))
         errors += _duplicates("resources", (name for name, _ in own.resources))
+        errors += _duplicates("schedules", (schedule.name for schedule in own.schedules))
         errors += _shared_type_names(actions)
-        if own.input_type is not None:
-            try:
-                check_input_type(own.input_type)
-            except DefinitionError as error:
-                errors.append(error)
+        schedules, schedule_errors = _checked_schedules(own.schedules)
+        errors += schedule_errors
+        errors += _unfit_inputs(own.input_type, schedules)
         if errors:
             raise combined(errors)
         routes = _routes(actions)
@@ -70,6 +72,7 @@ class AgentPlan:
             actions=MappingProxyType({action.name: action for action in actions}),
             input_type=own.input_type,
             resources=MappingProxyType(dict(own.resources)),
+            schedules=MappingProxyType({schedule.name: schedule for schedule in schedules}),
             _routes=routes,
             _conditional=frozenset(
                 name for name, fired in routes.items() if any(a.condition for a in fired)
@@ -102,13 +105,7 @@ class AgentPlan:
         Raises:
             InputError: It does not fit the input type, or it is an output event.
         """
-        if isinstance(raw, Event):
-            if type_name_of(raw) == EventType.OutputEvent:
-                msg = "an output event leaves an agent; hand in its value, or another event"
-                raise InputError(msg)
-            return raw
-        value = raw if self.input_type is None else decode(raw, self.input_type)
-        return InputEvent(input=value)
+        return _input_event(raw, self.input_type)
 
     def to_json(self) -> str:
         """The plan for people and other programs: what was declared, nothing derived from it.
@@ -121,6 +118,8 @@ class AgentPlan:
             "actions": [_described(action) for action in self.actions.values()],
             "resources": {n: reference(type(r)) for n, r in self.resources.items()},
         }
+        if self.schedules:
+            plan["schedules"] = [_described_schedule(s) for s in self.schedules.values()]
         return msgspec.json.encode(plan, enc_hook=reference).decode()
 
 
@@ -135,6 +134,51 @@ def _checked(
         except DefinitionError as error:
             errors.append(error)
     return actions, errors
+
+
+def _checked_schedules(
+    declarations: Iterable[ScheduleDeclaration],
+) -> tuple[list[Schedule], list[DefinitionError]]:
+    schedules: list[Schedule] = []
+    errors: list[DefinitionError] = []
+    for declaration in declarations:
+        try:
+            schedules.append(Schedule.of(declaration))
+        except DefinitionError as error:
+            errors.append(error)
+    return schedules, errors
+
+
+def _unfit_inputs(
+    wanted: Any,  # noqa: ANN401 - any type can be declared
+    schedules: Iterable[Schedule],
+) -> Iterator[DefinitionError]:
+    """A problem of the input type; or one for each schedule whose value does not fit it."""
+    if wanted is not None:
+        try:
+            check_input_type(wanted)
+        except DefinitionError as error:
+            yield error
+            return
+    for schedule in schedules:
+        if callable(schedule.value):
+            continue  # nobody knows what it makes
+        try:
+            _input_event(schedule.value, wanted)
+        except InputError as error:
+            yield DefinitionError(f"schedule {schedule.name!r}: {error}")
+
+
+def _input_event(
+    raw: object,
+    wanted: Any,  # noqa: ANN401 - any type can be declared
+) -> Event:
+    if isinstance(raw, Event):
+        if type_name_of(raw) == EventType.OutputEvent:
+            msg = "an output event leaves an agent; hand in its value, or another event"
+            raise InputError(msg)
+        return raw
+    return InputEvent(input=raw if wanted is None else decode(raw, wanted))
 
 
 def _duplicates(what: str, names: Iterable[str]) -> Iterator[DuplicateNameError]:
@@ -178,6 +222,20 @@ def _described(action: Action) -> dict[str, object]:
         "retry": action.retry,
     }
     return {name: value for name, value in shown.items() if value not in (None, {})}
+
+
+def _described_schedule(schedule: Schedule) -> dict[str, object]:
+    """A schedule as JSON says it; its value may be anything, and is named by its type."""
+    value = schedule.value
+    shown = {
+        "name": schedule.name,
+        "line": schedule.line,
+        "zone": str(schedule.zone),
+        "missed": schedule.missed,
+        "key": schedule.key,
+        "value": reference(value if callable(value) else type(value)),
+    }
+    return {name: value for name, value in shown.items() if value is not None}
 
 
 def _shown(wanted: object) -> str:

@@ -56,6 +56,7 @@ class InMemoryStore:
         self._memory: dict[tuple[str, str], dict[str, MemoryUpdate]] = {}
         self._ended: dict[int, float] = {}
         self._consumers: dict[str, int] = {}
+        self._moments: dict[tuple[str, str], int] = {}
         self._last_number = 0
         self._last_position = 0
 
@@ -158,6 +159,15 @@ class InMemoryStore:
     async def acknowledge(self, consumer: str, position: int) -> None:
         """Keep how far a consumer has come; see `Store.acknowledge`."""
         self._consumers[consumer] = max(position, self._consumers.get(consumer, 0))
+
+    async def moment(self, agent: str, schedule: str, first: int) -> int:
+        """The moment that a schedule has come to; see `Store.moment`."""
+        return self._moments.setdefault((agent, schedule), first)
+
+    async def keep_moment(self, agent: str, schedule: str, moment: int) -> None:
+        """Keep the moment that a schedule has come to; see `Store.keep_moment`."""
+        kept = self._moments.get((agent, schedule), moment)
+        self._moments[agent, schedule] = max(kept, moment)
 
     async def prune(self, retention: Retention) -> int:
         """Forget some runs that have ended; see `Store.prune`."""

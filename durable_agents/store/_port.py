@@ -272,6 +272,27 @@ class Store(Protocol):
         """
         ...
 
+    async def moment(self, agent: str, schedule: str, first: int) -> int:
+        """The moment that a schedule of an agent has come to; kept until it comes to a later.
+
+        Args:
+            agent: Name of the agent.
+            schedule: Name of the schedule.
+            first: Where it begins: kept, durable on return, if the store does not know it yet.
+
+        Raises:
+            StoreDamagedError: What is kept is no moment.
+        """
+        ...
+
+    async def keep_moment(self, agent: str, schedule: str, moment: int) -> None:
+        """Keep the moment that a schedule has come to; durable on return. It never goes back.
+
+        Raises:
+            StoreError: It cannot be kept.
+        """
+        ...
+
     async def prune(self, retention: Retention) -> int:
         """Forget some runs that have ended, in one transaction.
 

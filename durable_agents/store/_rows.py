@@ -3,12 +3,14 @@
 from collections.abc import Iterable
 from typing import Any, TypeAlias
 
+import msgspec
+
 from durable_agents.errors import StoreDamagedError
 from durable_agents.journal import RunStatus, decode_output
 from durable_agents.store._port import OutputRow, RunRow
 from durable_agents.store._run_ids import RunIds
 
-__all__ = ["Row", "as_outputs", "as_runs"]
+__all__ = ["Row", "as_moment", "as_outputs", "as_runs", "moment_name"]
 
 Row: TypeAlias = tuple[Any, ...]
 
@@ -54,3 +56,21 @@ def as_outputs(rows: Iterable[Row], ids: RunIds, store: str) -> list[OutputRow]:
         for position, number, caller_id, key, body in rows
         for run_id in [ids.of(number) if caller_id is None else caller_id]
     ]
+
+
+def moment_name(agent: str, schedule: str) -> str:
+    """Name of the fact about the store that says how far a schedule has come."""
+    return f"moment {msgspec.json.encode([agent, schedule]).decode()}"
+
+
+def as_moment(row: Row, schedule: str, store: str) -> int:
+    """The moment of a row with the column value.
+
+    Raises:
+        StoreDamagedError: It is none that a worker writes.
+    """
+    try:
+        return int(row[0])
+    except ValueError as error:
+        problem = f"schedule {schedule!r} has come to {row[0]!r}, no moment: {_RESTORE}"
+        raise StoreDamagedError(store, problem) from error

@@ -48,7 +48,7 @@ from durable_agents.store._port import (
     Write,
 )
 from durable_agents.store._retention import prune_some
-from durable_agents.store._rows import Row, as_outputs, as_runs
+from durable_agents.store._rows import Row, as_moment, as_outputs, as_runs, moment_name
 from durable_agents.store._sqlite_file import (
     as_store_error,
     connect,
@@ -323,6 +323,19 @@ class SqliteStore:
         """Keep how far a consumer has come; see `Store.acknowledge`."""
         parameters = (consumer, position)
         await self._change(lambda c: c.execute(self._sql["acknowledge"], parameters))
+
+    async def moment(self, agent: str, schedule: str, first: int) -> int:
+        """The moment that a schedule has come to; see `Store.moment`."""
+        name = moment_name(agent, schedule)
+        if not (rows := await self._select("moment", (name,))):
+            await self._change(lambda c: c.execute(self._sql["begin_moment"], (name, first)))
+            rows = await self._select("moment", (name,))
+        return as_moment(rows[0], schedule, str(self.path))
+
+    async def keep_moment(self, agent: str, schedule: str, moment: int) -> None:
+        """Keep the moment that a schedule has come to; see `Store.keep_moment`."""
+        parameters = (moment_name(agent, schedule), moment)
+        await self._change(lambda c: c.execute(self._sql["keep_moment"], parameters))
 
     async def prune(self, retention: Retention) -> int:
         """Forget some runs that have ended; see `Store.prune`."""

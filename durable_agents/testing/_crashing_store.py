@@ -178,6 +178,14 @@ class CrashingStore:
         """Keep how far a consumer has come; not counted as a write of a run."""
         await self._inner.acknowledge(consumer, position)
 
+    async def moment(self, agent: str, schedule: str, first: int) -> int:
+        """The moment that a schedule has come to."""
+        return await self._inner.moment(agent, schedule, first)
+
+    async def keep_moment(self, agent: str, schedule: str, moment: int) -> None:
+        """Keep the moment that a schedule has come to; not counted as a write of a run."""
+        await self._inner.keep_moment(agent, schedule, moment)
+
     async def prune(self, retention: Retention) -> int:
         """Forget some runs that have ended; not counted as a write of a run."""
         return await self._inner.prune(retention)

@@ -26,6 +26,7 @@ from durable_agents.worker._handle import Run
 from durable_agents.worker._lease import Lease
 from durable_agents.worker._outputs import Output
 from durable_agents.worker._process import process
+from durable_agents.worker._schedules import Schedules
 from durable_agents.worker._services import UNWINDING_SECONDS, Services, make_services
 from durable_agents.worker._settings import WorkerSettings
 from durable_agents.worker._shared_dispatcher import SharedDispatcher
@@ -125,6 +126,9 @@ class Worker(RunVerbs):
             raise
         services.lineage.install()
         self._dispatcher.dispatch()
+        if self._plan.schedules:
+            schedules = Schedules(self._plan, services, self.submit)
+            self._dispatcher.read(schedules.run(), "submit what is scheduled")
         if self._store.control_path is not None:
             self._control = ControlServer(self._store.control_path, partial(execute, self))
             await self._control.open()

@@ -225,6 +225,69 @@ def test_all_problems_of_an_agent_are_reported_at_once() -> None:
     assert "is not a type that inputs can be decoded into" in given
 
 
+@pytest.mark.parametrize("line", ["0 9 * * MOM", "nonsense"])
+def test_problems_of_schedules_are_reported_with_all_others(line: str) -> None:
+    """A wrong line, a name given twice, a value that does not fit."""
+    agent = Agent("a", input=int).add_action("two", InputEvent, wrong)
+    agent.schedule(line, 1, name="weekly").schedule("0 9 * * *", 2, name="weekly")
+    agent.schedule("0 9 * * *", "three", name="daily")
+    agent.schedule("0 9 * * *", OutputEvent(4), name="nightly")
+
+    with pytest.raises(DefinitionError) as caught:
+        AgentPlan.of(agent)
+
+    two, twice, typo, unfit, output = caught.value.problems
+    assert "action 'two'" in two
+    assert "2 schedules are named 'weekly'; rename all but one" == twice
+    assert typo.startswith(f"schedule 'weekly': cron line {line!r}: ")
+    assert unfit == ("schedule 'daily': the input does not fit int: Expected `int`, got `str`")
+    assert "schedule 'nightly': an output event leaves an agent" in output
+
+
+def test_values_of_schedules_are_not_judged_by_a_type_that_is_none() -> None:
+    """The type is the problem."""
+    agent = Agent("a", input=int | Scored | Reviews).schedule("0 9 * * *", "x", name="daily")
+
+    with pytest.raises(DefinitionError) as caught:
+        AgentPlan.of(agent)
+
+    assert 1 == len(caught.value.problems)
+
+
+def test_a_plan_has_the_schedules_of_its_agent() -> None:
+    """In the order written; what makes an input of the moment is asked when it comes."""
+
+    class Reports(Agent):
+        def __init__(self) -> None:
+            super().__init__(input=int)
+            self.schedule("0 9 * * *", 7, name="daily", zone="Europe/Berlin", key="k")
+
+    agent = Reports()
+    assert agent.schedule("0 0 1 * *", str, name="monthly", missed="all") is agent
+
+    plan = AgentPlan.of(agent)
+
+    assert ["daily", "monthly"] == list(plan.schedules)
+    assert [7, str] == [schedule.value for schedule in plan.schedules.values()]
+    assert [
+        {
+            "name": "daily",
+            "line": "0 9 * * *",
+            "zone": "Europe/Berlin",
+            "missed": "latest",
+            "key": "k",
+            "value": "builtins:int",
+        },
+        {
+            "name": "monthly",
+            "line": "0 0 1 * *",
+            "zone": "UTC",
+            "missed": "all",
+            "value": "builtins:str",
+        },
+    ] == json.loads(plan.to_json())["schedules"]
+
+
 @pytest.mark.rows("TM-28")
 def test_a_mended_agent_is_accepted() -> None:
     """A failed plan leaves nothing behind."""

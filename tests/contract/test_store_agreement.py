@@ -117,6 +117,11 @@ class TwoStores(RuleBasedStateMachine):
 
         self.ask(reopen)
 
+    @rule(agent=agents, name=keys, first=st.integers(0, 9), later=st.integers(0, 9))
+    def schedule(self, agent: str, name: str, first: int, later: int) -> None:
+        self.ask(lambda s: s.moment(agent, name, first))
+        self.ask(lambda s: s.keep_moment(agent, name, later))
+
     def known(self) -> set[int]:
         return {row.number for row in self.ask(lambda s: s.runs(after=0, limit=1000))}
 

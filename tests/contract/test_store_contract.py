@@ -691,6 +691,37 @@ async def test_a_consumer_keeps_what_it_has_not_acknowledged(store: Store) -> No
     assert 1 == await store.prune(Retention(ended_before=6.0))
 
 
+async def test_a_schedule_begins_once_and_never_goes_back(store: Store) -> None:
+    """In this life and in the next; the first moment counts where nothing else is known."""
+    assert 100 == await store.moment("shop", "daily", 100)
+    await reopen(store)
+    assert 100 == await store.moment("shop", "daily", 999)
+
+    await store.keep_moment("shop", "daily", 300)
+    await store.keep_moment("shop", "daily", 200)
+    assert 300 == await store.moment("shop", "daily", 100)
+    await reopen(store)
+    assert 300 == await store.moment("shop", "daily", 100)
+
+
+async def test_schedules_are_told_apart_by_agent_and_name(store: Store) -> None:
+    """Whatever stands in the names."""
+    pairs = [("a", "b c"), ("a b", "c"), ('a", "b', "c"), ("ü", ""), ("", "ü\0")]
+    for moment, pair in enumerate(pairs):
+        await store.keep_moment(*pair, moment)
+
+    assert list(range(len(pairs))) == [await store.moment(*pair, 99) for pair in pairs]
+
+
+async def test_a_schedule_holds_no_run_back_from_being_forgotten(store: Store) -> None:
+    """It is no consumer; and it goes on where it was when its runs are gone."""
+    await finished(store, 2)
+    await store.keep_moment("shop", "daily", 1)
+
+    assert 2 == await store.prune(Retention(ended_before=6.0))
+    assert 1 == await store.moment("shop", "daily", 5)
+
+
 async def test_a_run_goes_to_the_end_of_the_line_of_its_key(store: Store) -> None:
     """Its new turn is behind all others, in this life and in the next."""
     first, second = await accept(store, 2)

@@ -3,7 +3,7 @@
 import subprocess
 import sys
 
-EXTRAS = ["httpx", "pydantic", "attrs", "pytest", "rich", "uvloop"]
+EXTRAS = ["cronsim", "httpx", "pydantic", "attrs", "pytest", "rich", "uvloop"]
 
 
 def test_importing_the_package_imports_no_extra() -> None:

@@ -209,3 +209,14 @@ def test_a_file_that_was_cut_off_is_named(path: Path) -> None:
 
     with pytest.raises(StoreDamagedError, match="restore the file from a backup"):
         read(path, lambda store: store.runs(after=0, limit=9))
+
+
+def test_a_moment_of_a_schedule_that_is_none_is_named(tmp_path: Path) -> None:
+    """Taken for long ago, it would have every moment since submitted."""
+    path = tmp_path / "agents.db"
+    made(path)
+    read(path, lambda store: store.moment("shop", "daily", 7))
+    change(path, "UPDATE meta SET value = 'soon' WHERE name LIKE 'moment %'")
+
+    with pytest.raises(StoreDamagedError, match="schedule 'daily' has come to 'soon'"):
+        read(path, lambda store: store.moment("shop", "daily", 7))

@@ -107,6 +107,16 @@ SELECT position FROM consumers WHERE name = ?;
 INSERT INTO consumers (name, position) VALUES (?, ?)
 ON CONFLICT (name) DO UPDATE SET position = max(position, excluded.position);
 
+-- moment: how far a schedule has come
+SELECT value FROM meta WHERE name = ?;
+
+-- begin_moment: a schedule is seen for the first time
+INSERT INTO meta (name, value) VALUES (?, ?) ON CONFLICT (name) DO NOTHING;
+
+-- keep_moment: a schedule has come further; it never goes back
+INSERT INTO meta (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE
+SET value = max(cast(value AS INTEGER), cast(excluded.value AS INTEGER));
+
 -- newest_prunable: the newest run that has ended, without those that are kept for being newer
 SELECT run FROM runs WHERE status >= 10 ORDER BY run DESC LIMIT 1 OFFSET ?;
 
