@@ -87,7 +87,7 @@ class Blobs:
     __slots__ = ("tables",)
 
     def __init__(self, stored: Mapping[bytes, Payload] | None = None) -> None:
-        self.tables = None if stored is None else BlobTables(stored)
+        self.tables: BlobTables | None = None if stored is None else BlobTables(stored)
         """What is known of them; None: there are none, as in most runs."""
 
     def made(self) -> "BlobTables":
@@ -109,8 +109,8 @@ class BlobTables:
     __slots__ = ("chains", "known", "new", "states", "stored")
 
     def __init__(self, stored: Mapping[bytes, Payload]) -> None:
-        self.stored = dict(stored)
-        self.known = set(stored)
+        self.stored: dict[bytes, Payload] = dict(stored)
+        self.known: set[bytes] = set(stored)
         """Hashes of all that is on record, or will be with the next write."""
         self.states: dict[bytes, bytes] = {}
         """The chain in the midst of which a state of a list is found."""
