@@ -711,3 +711,17 @@ def test_a_codec_for_a_run_has_all_that_its_codec_has() -> None:
     bound = Codec(secret=b"secret").for_run(Blobs())
 
     assert [] == [name for name in slots if not hasattr(bound, name)]
+
+
+class Narrow(Codec):
+    """A subclass that keeps something in a slot, and nothing beside."""
+
+    __slots__ = ("name",)
+
+
+def test_a_codec_for_a_run_has_the_slots_of_its_class() -> None:
+    """Where the class has no room for anything else."""
+    narrow = Narrow()
+    narrow.name = "mine"
+
+    assert "mine" == narrow.for_run(Blobs()).name

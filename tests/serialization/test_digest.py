@@ -19,7 +19,7 @@ from typing import Any
 
 import pydantic
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from durable_agents.errors import EncodeError
@@ -270,6 +270,8 @@ def test_a_stack_that_runs_out_is_an_error_of_ours(value: Any) -> None:
 
 
 @given(st.lists(st.one_of(st.none(), st.booleans(), st.integers(), st.text(), st.binary())))
+@example([1, 2**64])
+@example(["\ud800"])
 def test_scalars_have_the_bytes_that_a_list_of_them_has(values: list[Any]) -> None:
     """The straight road of most calls, and the general one, lead to the same digest."""
     straight = scalar_bytes(tuple(values))
