@@ -279,12 +279,16 @@ def test_a_plain_action_asks_from_its_thread() -> None:
 @pytest.mark.parametrize(
     ("change", "old", "new", "problem"),
     [
-        ("", 1, 2, "the name of a change"),
-        ("c", 2, 1, "takes the old version first, got 2 and 1"),
+        ("", 1, 2, "ValueError: .* the name of a change"),
+        ("c", 2, 1, "ValueError: .* the old version first, got 2 and 1"),
+        ("c", 1, 2**63, "ValueError: .* too large"),
+        ("c", True, 2, "TypeError: .* two whole numbers, got 'c', True, 2"),
+        ("c", "1", "2", "TypeError: .* two whole numbers"),
+        (7, 1, 2, "TypeError: .* takes a name"),
     ],
 )
 async def test_what_is_no_change_is_refused(
-    memory: InMemoryStore, change: str, old: int, new: int, problem: str
+    memory: InMemoryStore, change: Any, old: Any, new: Any, problem: str
 ) -> None:
     """By its argument."""
 
