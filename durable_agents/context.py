@@ -320,7 +320,9 @@ class RunnerContext(ABC):
             longer supported is parked; it loses nothing.
 
         Raises:
-            ValueError: The change has no name, or `old` is above `new`.
+            TypeError: `change` is no text, or a version is no whole number.
+            ValueError: `change` is empty, or `old` is above `new`, or one of them is beyond 64
+                bits.
         """
 
     @abstractmethod

@@ -201,9 +201,9 @@ class _Timeline:
         number = getattr(entry, "action", None)
         if number is not None:
             _, step.action = self._actions.get(number, (0, ""))
-        branch = getattr(entry, "branch", None)
-        if branch is not None:
-            step.place = place((branch, getattr(entry, "position", 0)))
+        position = getattr(entry, "position", None)
+        if position is not None:
+            step.place = place((getattr(entry, "branch", ""), position))
         self.steps.append(step)
 
 

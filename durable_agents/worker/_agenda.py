@@ -63,19 +63,19 @@ class Agenda:
         Without it the run would complete as if the action had never begun.
         """
         due = {(number, action.name) for number, action in self._due}
-        for (number, name), state in self._states.items():
-            if state.started is not None and not state.is_completed:
-                if (number, name) in due:
-                    continue
-                known = name in self._plan.actions
-                lost = "does not fire it on that event" if known else "has no such action"
-                kind = self._events[number].type
-                return (
-                    f"action {name!r} has begun over event {number}, {kind!r}, and agent "
-                    f"{self._plan.name!r} {lost} any more: retry the run with code that does, "
-                    "or cancel it"
-                )
+        for begun, state in self._states.items():
+            if state.started is not None and not state.is_completed and begun not in due:
+                return self._loss_of(*begun)
         return None
+
+    def _loss_of(self, number: int, name: str) -> str:
+        is_known = name in self._plan.actions
+        lost = "does not fire it on that event" if is_known else "has no such action"
+        kind, agent = self._events[number].type, self._plan.name
+        return (
+            f"action {name!r} has begun over event {number}, {kind!r}, and agent {agent!r} "
+            f"{lost} any more: retry the run with code that does, or cancel it"
+        )
 
     def build(self, state: RunState | None, codec: Codec) -> None:
         """Line everything up, from the input on.

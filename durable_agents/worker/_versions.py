@@ -7,13 +7,15 @@ takes no place among the durable calls, so that to ask shifts none.
 """
 
 from collections.abc import Iterable
-from typing import NoReturn, Protocol
+from typing import Any, NoReturn, Protocol
 
 from durable_agents.journal import CallLog, Entry, VersionMarked
 from durable_agents.worker._lineage import Branch
 from durable_agents.worker._services import Services
 
 __all__ = ["check_versions", "version_of"]
+
+_LARGEST = 2**63 - 1
 
 
 class VersionedRun(Protocol):
@@ -73,14 +75,23 @@ def version_of(scope: VersionedScope, branch: Branch, change: str, old: int, new
     return version
 
 
-def check_versions(change: str, old: int, new: int) -> None:
+def check_versions(change: Any, old: Any, new: Any) -> None:
     """Refuse what names no change.
 
     Raises:
-        ValueError: It has no name, or the old version is not below the new one or the same.
+        TypeError: The name is no text, or a version is no whole number.
+        ValueError: The name is empty, the old version is above the new one, or one of them does
+            not fit into 64 bits.
     """
+    # What is not checked here would be on record, and no journal that holds it could be read.
+    if not isinstance(change, str) or not all(type(version) is int for version in (old, new)):
+        msg = f"version takes a name and two whole numbers, got {change!r}, {old!r}, {new!r}"
+        raise TypeError(msg)
     if not change:
         msg = "version takes the name of a change, got an empty one"
+        raise ValueError(msg)
+    if max(abs(old), abs(new)) > _LARGEST:
+        msg = f"a version of {change!r} is too large to be recorded"
         raise ValueError(msg)
     if old > new:
         msg = f"version of {change!r} takes the old version first, got {old} and {new}"

@@ -25,6 +25,7 @@ from durable_agents.journal import (
     RunRetried,
     RunStatus,
     RunTakenOver,
+    VersionMarked,
 )
 from durable_agents.serialization import Codec, Payload
 from durable_agents.store import RunRow
@@ -106,6 +107,11 @@ def test_each_attempt_is_a_step() -> None:
             "before root:0",
         ),
         (CancelRequested(0, "enough", 12.0), "cancel requested", "enough"),
+        (
+            VersionMarked(0, "", "two-quotes", 1, 12.0),
+            "version marked",
+            "version 1 of 'two-quotes'",
+        ),
         (RunFailed(0, ERROR, 12.0), "run failed", "ValueError: no"),
         (RunParked("ask", 12.0), "run parked", "ask"),
         (RunCancelled("enough", 12.0), "run cancelled", "enough"),

@@ -88,6 +88,7 @@ async def pay(event: InputEvent[Order], ctx: RunnerContext) -> Charged:
     assert_type(receipt, Receipt)
     assert_type(await ctx.durable(weigh, event.input), int)
     assert_type(await ctx.options(timeout=5.0, name="probe").durable(fetch, "x"), bytes)
+    assert_type(ctx.version("two-quotes", 1, 2), int)
     two = await asyncio.gather(ctx.durable(weigh, event.input), ctx.durable(weigh, event.input))
     assert_type(two, tuple[int, int])
     async with asyncio.TaskGroup() as group:

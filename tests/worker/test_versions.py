@@ -279,12 +279,16 @@ def test_a_plain_action_asks_from_its_thread() -> None:
 @pytest.mark.parametrize(
     ("change", "old", "new", "problem"),
     [
-        ("", 1, 2, "the name of a change"),
-        ("c", 2, 1, "takes the old version first, got 2 and 1"),
+        ("", 1, 2, "ValueError: .* the name of a change"),
+        ("c", 2, 1, "ValueError: .* the old version first, got 2 and 1"),
+        ("c", 1, 2**63, "ValueError: .* too large"),
+        ("c", True, 2, "TypeError: .* two whole numbers, got 'c', True, 2"),
+        ("c", "1", "2", "TypeError: .* two whole numbers"),
+        (7, 1, 2, "TypeError: .* takes a name"),
     ],
 )
 async def test_what_is_no_change_is_refused(
-    memory: InMemoryStore, change: str, old: int, new: int, problem: str
+    memory: InMemoryStore, change: Any, old: Any, new: Any, problem: str
 ) -> None:
     """By its argument."""
 
@@ -403,3 +407,22 @@ async def test_an_upgrade_after_a_crash_at_any_write_goes_one_way(
     last = [entry for entry in await entries(memory) if isinstance(entry, CallSettled)]
     assert 10 == len(last)
     assert settled <= {(entry.branch, entry.position, entry.action) for entry in last}
+
+
+async def test_a_question_before_the_branches_is_answered_alike_after_every_crash() -> None:
+    """Its answer is on record before anything of theirs is."""
+
+    def make() -> Agent:
+        calls = Calls()
+
+        async def act(event: InputEvent[int], ctx: RunnerContext) -> None:
+            del event
+            version = first(ctx)
+            branches = (ctx.durable(calls.echo, [version, number]) for number in range(3))
+            ctx.output(await asyncio.gather(*branches))
+
+        return agent_of(act)
+
+    report = await every_crash_point(make, [1])
+
+    assert [[[[2, 0], [2, 1], [2, 2]]]] == report.outcomes
