@@ -213,6 +213,7 @@ transitions = st.sampled_from([
 ])
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(
     line=lines,

@@ -35,3 +35,5 @@ async def pay(event: InputEvent[int], ctx: RunnerContext) -> None:
 
 RetryPolicy(attempts=3)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
 SqliteStore()  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+agent.schedule("0 9 * * *", 1)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+agent.schedule("0 9 * * *", 1, name="daily", missed="some")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
