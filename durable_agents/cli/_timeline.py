@@ -19,6 +19,8 @@ from durable_agents.journal import (
     CallSettled,
     DeliveredOutOfOrder,
     Entry,
+    RowCopied,
+    RunForked,
     RunState,
     RunTakenOver,
     SignalAwaited,
@@ -127,6 +129,12 @@ class _Timeline:
                 if begun is not None:
                     begun.status = "made again"
                 self._add_other(entry)
+            case RunForked():
+                whence = f"before {entry.call}" if entry.call else "at its beginning"
+                forked = f"from run {entry.run}, {whence}"
+                self.steps.append(Step(at=entry.at, what="run forked", detail=forked))
+            case RowCopied():
+                pass  # for programs: which outcomes arrived together
             case _:
                 self._add_other(entry)
 

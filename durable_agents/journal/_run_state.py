@@ -33,10 +33,12 @@ from durable_agents.journal._entries import (
     DeliveredOutOfOrder,
     Entry,
     MemoryUpdate,
+    RowCopied,
     RunAccepted,
     RunCancelled,
     RunCompleted,
     RunFailed,
+    RunForked,
     RunParked,
     RunRetried,
     RunTakenOver,
@@ -117,6 +119,8 @@ class ActionState(msgspec.Struct):
     is_completed: bool = False
     cancelled_at: int | None = None
     """Number of the row that told the action to stop; None where none did."""
+    seed: str | None = None
+    """Id of the run that started it, which random numbers depend on; None: its own run."""
 
     def call_log(self) -> CallLog:
         """A fresh cursor over the records, for one start of the action."""
@@ -170,6 +174,10 @@ class RunState:
     """Times that a worker took the run over since its last other entry, unless it rested."""
     is_resting: bool = False
     """Whether the newest entry says that it waits: then it is not what ended a process."""
+    forked: RunForked | None = None
+    """What the run was made of, if it was made of another one."""
+    _copied_row: int = 0
+    """Where what is read of the first row was recorded at first; 0: there."""
 
     @classmethod
     def of(cls, rows: Iterable[tuple[int, Sequence[Entry]]]) -> "RunState":
@@ -191,10 +199,16 @@ class RunState:
             seq: Number of the entry's row in the store.
             entry: The next entry of the run.
         """
+        seq = seq or self._copied_row
         match entry:
             case RunTakenOver():
                 self.starts_without_progress += not self.is_resting
                 return
+            case RowCopied():
+                self._copied_row = entry.row
+                return
+            case RunForked():
+                self.forked = entry
             case RunAccepted():
                 self.accepted = entry
             case CancelRequested():
@@ -221,7 +235,8 @@ class RunState:
             self._numbered(entry.action).failed_attempts = entry.attempt
             return
         key = (entry.event, entry.name)
-        action = self.actions.setdefault(key, ActionState(entry.action, *key))
+        seed = None if self.forked is None else self.forked.seeds.get(entry.action)
+        action = self.actions.setdefault(key, ActionState(entry.action, *key, seed=seed))
         self.status = RunStatus.RUNNING
         if isinstance(entry, ActionStarted):
             action.started = entry

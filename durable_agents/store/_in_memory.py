@@ -11,6 +11,7 @@ from durable_agents.journal import (
     Entry,
     MemoryUpdate,
     RunStatus,
+    SentEvent,
     decode_blob,
     decode_row,
     encode_blob,
@@ -214,6 +215,8 @@ class InMemoryStore:
             number,
         )
         self._journal[number] = [(0, body)]
+        self._keep_outputs(number, acceptance.run.outputs)
+        self._keep_blobs(number, acceptance.run.blobs)
         return acceptance.as_accepted()
 
     def _keep_entries(self, seq: int, write: Write, body: bytes) -> None:
@@ -226,14 +229,8 @@ class InMemoryStore:
         if write.requeues:
             self._runs[write.number] = replace(row, turn=write.turn)
             self._last_number = max(self._last_number, write.turn)
-        for event in write.outputs:
-            self._last_position += 1
-            output = OutputRow(self._last_position, write.number, row.run_id, row.key, event)
-            self._outputs.append(output)
-        if write.blobs is not None:
-            bodies = self._blobs.setdefault(write.number, {})
-            for name, payload in write.blobs.items():
-                bodies.setdefault(name, encode_blob(write.number, name, payload))
+        self._keep_outputs(write.number, write.outputs)
+        self._keep_blobs(write.number, write.blobs)
         if write.memory is not None:
             agent, key, changes = write.memory
             cells = self._memory.setdefault((agent, key), {})
@@ -242,6 +239,19 @@ class InMemoryStore:
                     cells.pop(path, None)
                 else:
                     cells[path] = update
+
+    def _keep_outputs(self, number: int, events: Sequence[SentEvent]) -> None:
+        row = self._runs[number]
+        for event in events:
+            self._last_position += 1
+            output = OutputRow(self._last_position, number, row.run_id, row.key, event)
+            self._outputs.append(output)
+
+    def _keep_blobs(self, number: int, blobs: Mapping[bytes, Payload] | None) -> None:
+        if blobs is not None:
+            bodies = self._blobs.setdefault(number, {})
+            for name, payload in blobs.items():
+                bodies.setdefault(name, encode_blob(number, name, payload))
 
 
 def _check_text(write: Write) -> None:

@@ -53,6 +53,13 @@ class NewRun(msgspec.Struct, frozen=True, gc=False):
     at: float
     is_event: bool = False
     """Whether the input is an event of its own rather than the value of an `InputEvent`."""
+    entries: Sequence[Entry] = ()
+    """Of a run that is made of another one: what its journal has beyond the acceptance. It
+    becomes durable with it, as the two that follow do; where the id is known, nothing does."""
+    outputs: Sequence[SentEvent] = ()
+    """Outputs that it has sent, in order."""
+    blobs: Mapping[bytes, Payload] | None = None
+    """What its entries refer to; see `Write.blobs`."""
 
 
 class AcceptedRun(msgspec.Struct, frozen=True, gc=False):

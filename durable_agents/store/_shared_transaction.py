@@ -139,7 +139,7 @@ class SharedTransaction:
             if isinstance(write, Acceptance):
                 number += 1
                 queued.body = self._queue.number(write, number)
-                self._rows.accept(queued, write)
+                self._rows.accept(queued, write, self._next_position)
                 self._last_input = (number, queued.body)
             elif isinstance(write, BeatWrite):
                 continue

@@ -4,6 +4,7 @@ from durable_agents.worker._call import current_call
 from durable_agents.worker._commands import (
     CancelRun,
     Command,
+    ForkRun,
     PruneRuns,
     ResolveCall,
     RetryRun,
@@ -18,6 +19,7 @@ from durable_agents.worker._settings import WorkerSettings
 from durable_agents.worker._steering import (
     UNSET,
     cancel,
+    fork_id,
     prune,
     put_back,
     resolution,
@@ -33,6 +35,7 @@ __all__ = [
     "CancelRun",
     "Command",
     "Executed",
+    "ForkRun",
     "Output",
     "PruneRuns",
     "RecordReader",
@@ -48,6 +51,7 @@ __all__ = [
     "cancel",
     "carry_out",
     "current_call",
+    "fork_id",
     "prune",
     "put_back",
     "replay",

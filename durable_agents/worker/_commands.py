@@ -1,5 +1,6 @@
 """Decisions about runs as data: what a person asks of a worker from another process."""
 
+import asyncio
 from typing import Any, TypeAlias
 
 import msgspec
@@ -12,6 +13,9 @@ from durable_agents.worker._steering import (
     UNSET,
     Decide,
     cancel,
+    check_fork,
+    edit,
+    fork,
     prune,
     put_back,
     resolution,
@@ -24,6 +28,7 @@ from durable_agents.worker._verbs import RunVerbs
 __all__ = [
     "CancelRun",
     "Command",
+    "ForkRun",
     "PruneRuns",
     "ResolveCall",
     "RetryRun",
@@ -72,6 +77,20 @@ class ResolveCall(msgspec.Struct, frozen=True, tag="resolve", forbid_unknown_fie
     """It did not take effect: make it again."""
 
 
+class ForkRun(msgspec.Struct, frozen=True, tag="fork", forbid_unknown_fields=True):
+    """Make a run of another one, which goes its own way from some call on."""
+
+    run: str
+    id: str
+    """Of the new run."""
+    call: str | None = None
+    """Id of the call; None: from the beginning."""
+    value: Any = msgspec.UNSET
+    """What it returns in the new run: data that JSON can hold."""
+    error: str | None = None
+    """Why it fails there."""
+
+
 class PruneRuns(msgspec.Struct, frozen=True, tag="prune", forbid_unknown_fields=True):
     """Delete ended runs."""
 
@@ -83,14 +102,15 @@ class PruneRuns(msgspec.Struct, frozen=True, tag="prune", forbid_unknown_fields=
     """Failed ones, too."""
 
 
-Command: TypeAlias = CancelRun | RetryRun | SignalRun | ResolveCall | PruneRuns
+Command: TypeAlias = CancelRun | RetryRun | SignalRun | ResolveCall | ForkRun | PruneRuns
 
 
 async def execute(worker: RunVerbs, command: Command) -> int | None:
     """Have a worker do it.
 
     Returns:
-        Of `PruneRuns`, how many runs were forgotten; of `SignalRun`, 1 where it was a new one.
+        Of `PruneRuns`, how many runs were forgotten; of `SignalRun` and `ForkRun`, 1 where it
+        was a new one.
 
     Raises:
         DurableAgentsError: As the worker's own verb does.
@@ -106,6 +126,10 @@ async def execute(worker: RunVerbs, command: Command) -> int | None:
         case ResolveCall(run, call, value, error, is_rerun):
             value = UNSET if value is msgspec.UNSET else value
             await worker.resolve(run, call, value=value, error=error, rerun=is_rerun)
+        case ForkRun(run, new_id, call, value, error):
+            value = UNSET if value is msgspec.UNSET else value
+            forked = await worker.fork(run, call, value=value, error=error, id=new_id)
+            return int(forked.is_new)
         case PruneRuns(older_than, keep, failed):
             return await worker.prune(older_than=older_than, keep=keep, failed=failed)
     return None
@@ -131,6 +155,8 @@ async def execute_stored(
             return int(await signal(store, run, received))
         case ResolveCall():
             await put_back(store, clock, command.run, _decision(command, codec))
+        case ForkRun():
+            return int(await _fork(store, command, codec, clock))
         case PruneRuns(older_than, keep, failed):
             return await prune(store, retention(clock.now(), older_than, keep, failed=failed))
     return None
@@ -141,3 +167,14 @@ def _decision(command: ResolveCall, codec: Codec) -> Decide:
     return resolution(
         codec, command.call, value=value, error=command.error, rerun=command.rerun
     )
+
+
+async def _fork(store: Store, command: ForkRun, codec: Codec, clock: Clock) -> bool:
+    """Whether there was no such fork before."""
+    value = UNSET if command.value is msgspec.UNSET else command.value
+    edited = edit(codec, command.call, value=value, error=command.error)
+    new = await fork(store, clock, command.run, command.call, edited, command.id)
+    accepted = await asyncio.shield(store.accept(new))
+    if not accepted.is_new:
+        await check_fork(store, new, accepted.number)
+    return accepted.is_new

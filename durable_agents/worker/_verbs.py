@@ -6,6 +6,7 @@ from typing import Any
 
 from durable_agents.errors import RunError
 from durable_agents.journal import SignalReceived
+from durable_agents.store import NewRun
 from durable_agents.worker._endings import output_rows
 from durable_agents.worker._handle import Run
 from durable_agents.worker._outputs import Output, as_output, follow
@@ -13,6 +14,10 @@ from durable_agents.worker._services import Services
 from durable_agents.worker._steering import (
     UNSET,
     Steering,
+    check_fork,
+    edit,
+    fork,
+    fork_id,
     prune,
     resolution,
     retention,
@@ -33,6 +38,10 @@ class RunVerbs(ABC):
     @abstractmethod
     def is_stopping(self) -> bool:
         """Whether the worker takes nothing in any more."""
+
+    @abstractmethod
+    async def _take_in(self, new: NewRun) -> Run:
+        """Have the store accept a run; it starts when its turn comes."""
 
     def outputs(
         self, consumer: str | None = None, *, after: int | None = None
@@ -168,6 +177,55 @@ class RunVerbs(ABC):
         codec = self._opened.codec
         decide = resolution(codec, call_id, value=value, error=error, rerun=rerun)
         await self._decisions_about(run_id).put_back(run_id, decide)
+
+    async def fork(
+        self,
+        run_id: str,
+        at: str | None = None,
+        *,
+        value: object = UNSET,
+        error: BaseException | str | None = None,
+        id: str | None = None,  # noqa: A002 - the public name
+    ) -> Run:
+        """Make a run of another one, which goes its own way from some call on.
+
+        It has the same agent, input and key. What had settled before that call is on its record
+        from the start, outputs included, and is not repeated; the call itself is made again, or
+        has the result that is given here; all that came later is its own to do. Its effects are
+        its own, too: a payment behind that call is paid once more. The other run stays as it
+        is, whatever it has come to. The fork goes to the end of the line of its key; durable on
+        return, all or nothing.
+
+        Args:
+            run_id: The other run.
+            at: Id of the call, as `CallInfo.call_id` and `show` have it. A wait for a signal is
+                one, too. Default: none, the fork begins at the beginning.
+            value: What the call returns in the fork.
+            error: What it raises instead, or the text of a `CallFailedError`.
+            id: Id of the fork; makes the call idempotent. Default: one is made up.
+
+        Returns:
+            The fork.
+
+        Raises:
+            ValueError: Both `value` and `error` were given, or one of them without `at`.
+            UnknownRunError: The store has no such run.
+            RunStateError: It has no such call on record (the error names those that it has), or
+                one that has no such result; it is another agent's; or the id is another run's.
+            EncodeError: The value cannot be recorded.
+            RunError: The worker is stopping.
+            StoreError: It cannot be recorded.
+        """
+        services = self._opened
+        self._decisions_about(run_id)
+        edited = edit(services.codec, at, value=value, error=error)
+        new_id = fork_id(run_id) if id is None else id
+        new = await fork(services.store, services.clock, run_id, at, edited, new_id)
+        run = await self._take_in(new)
+        if not run.is_new:
+            await check_fork(services.store, new, run.number)
+        services.outputs.announce()
+        return run
 
     async def prune(
         self, *, older_than: float | None = None, keep: int | None = None, failed: bool = False

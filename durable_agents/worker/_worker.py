@@ -14,7 +14,7 @@ import msgspec
 
 from durable_agents.agent import Agent, AgentPlan
 from durable_agents.clock import Clock, SystemClock
-from durable_agents.errors import RunError, StoreError
+from durable_agents.errors import RunError, RunStateError, StoreError
 from durable_agents.events import Event, InputEvent
 from durable_agents.journal import RunStatus
 from durable_agents.serialization import Codec
@@ -177,18 +177,12 @@ class Worker(RunVerbs):
             raise RunError(id or "(new)", "the worker is stopping and takes nothing in")
         if key is not None:
             _check_text("key", key)
-        if id is not None:
-            _check_text("id", id)
         event = self._plan.decode_input(value)
         recorded = _recorded(event)
         payload = services.codec.encode(recorded, "the input")
         is_event = recorded is event
         new = NewRun(self._plan.name, key, id, payload, services.clock.now(), is_event)
-        run: asyncio.Future[Run] = self._loop.create_future()
-        # Not awaited itself: if its submitter is cancelled, an accepted run must start all the
-        # same, and runs are offered in the order in which they were accepted.
-        self._store.accept(new).add_done_callback(partial(self._accepted, new, run))
-        return await run
+        return await self._take_in(new)
 
     def process(
         self,
@@ -291,6 +285,20 @@ class Worker(RunVerbs):
                 'pickle="signed" and a secret, or pickle="refuse"'
             )
             raise StoreError(name_of(self._store), problem)
+
+    async def _take_in(self, new: NewRun) -> Run:
+        if new.run_id is not None:
+            _check_text("id", new.run_id)
+        if new.agent != self._plan.name:
+            problem = (
+                f"it is a run of agent {new.agent!r}, this worker runs {self._plan.name!r}"
+            )
+            raise RunStateError(new.run_id or "", problem)
+        run: asyncio.Future[Run] = self._loop.create_future()
+        # Not awaited itself: if its submitter is cancelled, an accepted run must start all the
+        # same, and runs are offered in the order in which they were accepted.
+        self._store.accept(new).add_done_callback(partial(self._accepted, new, run))
+        return await run
 
     def _accepted(
         self,
