@@ -307,7 +307,12 @@ def _seeds(
     recorded: Sequence[Recorded], kept: Sequence[Recorded], origin: str
 ) -> dict[int, str]:
     """By number of each action that is copied: the run that started it."""
-    earlier = next((e.seeds for _, e in recorded if isinstance(e, RunForked)), {})
+    earlier = {
+        action: run
+        for _, entry in recorded
+        if isinstance(entry, RunForked)
+        for action, run in entry.seeds.items()
+    }
     started = (e.action for _, e in kept if isinstance(e, ActionStarted))
     return {action: earlier.get(action, origin) for action in started}
 

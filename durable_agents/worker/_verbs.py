@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator
 from typing import Any
 
-from durable_agents.errors import RunError
+from durable_agents.errors import RunError, RunStateError
 from durable_agents.journal import SignalReceived
 from durable_agents.store import NewRun
 from durable_agents.worker._endings import output_rows
@@ -38,6 +38,11 @@ class RunVerbs(ABC):
     @abstractmethod
     def is_stopping(self) -> bool:
         """Whether the worker takes nothing in any more."""
+
+    @property
+    @abstractmethod
+    def _agent_name(self) -> str:
+        """Name of the agent that the worker runs."""
 
     @abstractmethod
     async def _take_in(self, new: NewRun) -> Run:
@@ -221,6 +226,9 @@ class RunVerbs(ABC):
         edited = edit(services.codec, at, value=value, error=error)
         new_id = fork_id(run_id) if id is None else id
         new = await fork(services.store, services.clock, run_id, at, edited, new_id)
+        if new.agent != self._agent_name:
+            problem = f"its agent is {new.agent!r}, that of this worker {self._agent_name!r}"
+            raise RunStateError(run_id, problem)
         run = await self._take_in(new)
         if not run.is_new:
             await check_fork(services.store, new, run.number)

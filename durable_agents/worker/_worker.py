@@ -14,7 +14,7 @@ import msgspec
 
 from durable_agents.agent import Agent, AgentPlan
 from durable_agents.clock import Clock, SystemClock
-from durable_agents.errors import RunError, RunStateError, StoreError
+from durable_agents.errors import RunError, StoreError
 from durable_agents.events import Event, InputEvent
 from durable_agents.journal import RunStatus
 from durable_agents.serialization import Codec
@@ -249,6 +249,10 @@ class Worker(RunVerbs):
                 self._loop.remove_signal_handler(number)
 
     @property
+    def _agent_name(self) -> str:
+        return self._plan.name
+
+    @property
     def is_stopping(self) -> bool:
         """Whether the worker takes nothing in any more."""
         return self._stopping is not None
@@ -289,11 +293,6 @@ class Worker(RunVerbs):
     async def _take_in(self, new: NewRun) -> Run:
         if new.run_id is not None:
             _check_text("id", new.run_id)
-        if new.agent != self._plan.name:
-            problem = (
-                f"it is a run of agent {new.agent!r}, this worker runs {self._plan.name!r}"
-            )
-            raise RunStateError(new.run_id or "", problem)
         run: asyncio.Future[Run] = self._loop.create_future()
         # Not awaited itself: if its submitter is cancelled, an accepted run must start all the
         # same, and runs are offered in the order in which they were accepted.

@@ -200,6 +200,10 @@ def test_ended_runs_are_pruned(job: Job) -> None:
         (["cancel", "b"], "run b: the store has no run of this id"),
         (["resolve", "b", "--rerun"], "run b: the store has no run of this id"),
         (["resolve", "a", "0:x:root:7", "--rerun"], "calls in doubt: 0:sell_asking:root:0"),
+        (["fork", "b"], "run b: the store has no run of this id"),
+        (["fork", "a", "0:x:root:7"], "it has no call '0:x:root:7' on record; calls: 0:sell_"),
+        (["fork", "a", "--value=1"], "say which call has this outcome"),
+        (["fork", "a", "--id=a"], "there is another run of this id"),
         (["prune"], "say what to keep"),
     ],
 )
@@ -234,6 +238,7 @@ def test_a_completed_run_stays_as_it_is(command: str, job: Job) -> None:
         ["resolve", "a", "--value={"],
         ["resolve", "a", "--value=" + "[" * 100_000],
         ["resolve", "a", "--value=\udcff"],
+        ["fork", "a", "0:x:root:7", "--value=1", "--error=no"],
         ["prune", "--older-than=soon"],
         ["prune", "--keep=-1"],
         ["runs", "--status=lost"],
@@ -257,6 +262,7 @@ def test_a_wrong_command_line_is_a_usage_error(arguments: list[str], job: Job) -
         ["retry", "a"],
         ["cancel", "a"],
         ["resolve", "a", "--rerun"],
+        ["fork", "a"],
         ["prune", "--keep=1"],
     ],
 )
@@ -317,6 +323,46 @@ def test_a_signal_reaches_a_run_that_waits(job: Job, *, owned: bool) -> None:
     assert "signal paid for run a: " in job.written
     assert [[True, 3]] == outputs_of_life(job, agent)
     assert 2 == sum(step["what"] == "signal received" for step in shown(job)["steps"])
+
+
+@pytest.mark.parametrize("mode", ["owned", "shared", "nobody's"])
+def test_a_run_is_forked_by_its_worker_or_in_the_store(job: Job, mode: str) -> None:
+    """The other run stays as it is; the timeline of the fork says whence it comes."""
+    job.give({"product": "tea", "amount": 1, "n": "a"})
+    job.run("--id=n")
+    before, store = shown(job), f"--store={job.store}"
+    call = "0:sell:root:0"
+
+    def commands() -> list[tuple[int, str]]:
+        edited = ["fork", "a", call, "--value=40", "--id=b"]
+        forks = [
+            edited,
+            edited,
+            ["fork", "a", call, "--error=sold out", "--id=c"],
+            ["fork", "a"],
+        ]
+        return [(job.command(*arguments, store), job.written) for arguments in forks]
+
+    told = commands() if mode == "nobody's" else None
+    worked = with_worker(
+        job, commands if told is None else list, agent="agent", shared=mode == "shared"
+    )
+    told = told or worked
+
+    who = "its worker has it" if mode == "owned" else "the next worker takes it up"
+    assert [0, 0, 0, 0] == [code for code, _ in told]
+    assert f"run b is forked from run a: {who}\n" == told[0][1]
+    assert "run b is forked from run a: it was made before\n" == told[1][1]
+    assert told[3][1].startswith("run a:fork-")
+    fork = shown(job, "b")
+    assert ("completed", [{"product": "tea", "sum": 40}]) == (fork["status"], fork["outputs"])
+    assert ("run forked", f"from run a, before {call}") == (
+        fork["steps"][1]["what"],
+        fork["steps"][1]["detail"],
+    )
+    assert "sold out" in shown(job, "c")["reason"]
+    assert before == shown(job)
+    assert 0 == job.command("doctor", store)
 
 
 def waits(view: dict[str, Any]) -> list[dict[str, Any]]:

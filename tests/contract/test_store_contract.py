@@ -144,6 +144,46 @@ async def test_an_id_that_the_store_made_up_is_not_given_to_another_input(
         store.accept(new(run_id=f"{token}-{int(number) + 1}"))
 
 
+def made(run_id: str | None) -> NewRun:
+    """One that has entries, outputs and blobs from the start."""
+    outputs, blobs = [sent("1"), sent("2")], {b"hash": PAYLOAD}
+    entries = (note("a"), note("b"))
+    return NewRun(
+        "shop", "k", run_id, PAYLOAD, 1.0, entries=entries, outputs=outputs, blobs=blobs
+    )
+
+
+@pytest.mark.parametrize("run_id", [None, "made"])
+async def test_a_run_may_be_accepted_with_all_that_it_is_made_of(
+    store: Store, run_id: str | None
+) -> None:
+    """In the row of its acceptance; also after a restart."""
+    accepted = await store.accept(made(run_id))
+    await reopen(store)
+
+    number = accepted.number
+    entry = RunAccepted(accepted.run_id, "shop", "k", PAYLOAD, 1.0)
+    assert [(0, [entry, note("a"), note("b")])] == await store.journal(number)
+    assert [sent("1"), sent("2")] == [row.event for row in await store.outputs_of(number)]
+    assert [1, 2] == [row.position for row in await store.outputs(after=0, limit=9)]
+    assert {b"hash": PAYLOAD} == await store.blobs(number)
+    await store.append(write(number, "c", outputs=[sent("3")]))
+    assert ["a", "b", "c"] == await texts(store, number)
+    assert ["1", "2", "3"] == [row.event.event_id for row in await store.outputs_of(number)]
+
+
+async def test_of_a_run_whose_id_is_known_nothing_is_taken_in(store: Store) -> None:
+    """Neither under its own number nor under that of the run that is there."""
+    first, again = await asyncio.gather(
+        store.accept(new(run_id="made")), store.accept(made("made"))
+    )
+
+    assert (first.number, False) == (again.number, again.is_new)
+    assert {} == await store.blobs(first.number) == await store.blobs(first.number + 1)
+    assert [] == await store.outputs(after=0, limit=9)
+    assert 1 == len((await store.journal(first.number))[0][1])
+
+
 UNKNOWN_IDS = ["unknown", "", "{token}", "{token}-", "{token}-0", "{token}-01", "{token}-٣"]
 ODD_IDS = ["x-1", "{token}-99", "{token}-" + "9" * 30, "{token}--1", LONE_SURROGATE]
 

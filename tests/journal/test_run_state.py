@@ -22,10 +22,12 @@ from durable_agents.journal import (
     Entry,
     EventState,
     MemoryUpdate,
+    RowCopied,
     RunAccepted,
     RunCancelled,
     RunCompleted,
     RunFailed,
+    RunForked,
     RunParked,
     RunRetried,
     RunState,
@@ -370,3 +372,21 @@ def test_a_run_rests_while_its_newest_entry_is_that_it_waits() -> None:
     assert 0 == fold(STARTED, nap, over).starts_without_progress
     assert 1 == fold(STARTED, timer, over).starts_without_progress
     assert 1 == fold(STARTED, nap, settled(3), over).starts_without_progress
+
+
+def test_what_a_fork_has_copied_keeps_the_numbers_of_its_rows() -> None:
+    """They say which outcomes arrived together; its own ones come after them."""
+    forked = RunForked("other", "0:charge:root:1", {0: "first"}, 9.0)
+    begin = [ACCEPTED, forked, RowCopied(70, 9.0), STARTED, settled(0), RowCopied(80, 9.0)]
+    state = RunState.of([(0, [*begin, settled(1)]), (100, [settled(2)])])
+
+    action = state.actions[0, "charge"]
+    assert [70, 80, 100] == [record.seq for record in action.records.values()]
+    assert (forked, "first") == (state.forked, action.seed)
+
+
+def test_an_action_that_is_not_copied_has_the_random_numbers_of_its_own_run() -> None:
+    """Whether or not its run is a fork."""
+    assert fold(STARTED).actions[0, "charge"].seed is None
+    forked = RunForked("other", "0:other:root:1", {1: "other"}, 9.0)
+    assert fold(forked, STARTED).actions[0, "charge"].seed is None
