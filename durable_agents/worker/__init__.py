@@ -8,6 +8,7 @@ from durable_agents.worker._commands import (
     PruneRuns,
     ResolveCall,
     RetryRun,
+    RetryRuns,
     SignalRun,
 )
 from durable_agents.worker._current import CallInfo
@@ -42,6 +43,7 @@ __all__ = [
     "ReplayedAction",
     "ResolveCall",
     "RetryRun",
+    "RetryRuns",
     "Run",
     "SignalRun",
     "Worker",

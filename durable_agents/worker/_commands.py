@@ -1,11 +1,14 @@
 """Decisions about runs as data: what a person asks of a worker from another process."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any, TypeAlias
 
 import msgspec
 
 from durable_agents.clock import Clock
+from durable_agents.errors import RunStateError, UnknownRunError
 from durable_agents.journal import SignalReceived
 from durable_agents.serialization import Codec
 from durable_agents.store import Store
@@ -32,6 +35,7 @@ __all__ = [
     "PruneRuns",
     "ResolveCall",
     "RetryRun",
+    "RetryRuns",
     "SignalRun",
     "execute",
     "execute_stored",
@@ -51,6 +55,14 @@ class RetryRun(msgspec.Struct, frozen=True, tag="retry", forbid_unknown_fields=T
     run: str
     repeat_failed: bool = False
     """Make those calls again whose failure ended their branch."""
+
+
+class RetryRuns(msgspec.Struct, frozen=True, tag="retry-runs", forbid_unknown_fields=True):
+    """Put failed runs back to work, one after the other; those that changed meanwhile stay."""
+
+    runs: list[str]
+    repeat_failed: bool = False
+    """As of `RetryRun`."""
 
 
 class SignalRun(msgspec.Struct, frozen=True, tag="signal", forbid_unknown_fields=True):
@@ -102,15 +114,17 @@ class PruneRuns(msgspec.Struct, frozen=True, tag="prune", forbid_unknown_fields=
     """Failed ones, too."""
 
 
-Command: TypeAlias = CancelRun | RetryRun | SignalRun | ResolveCall | ForkRun | PruneRuns
+Command: TypeAlias = (
+    CancelRun | RetryRun | RetryRuns | SignalRun | ResolveCall | ForkRun | PruneRuns
+)
 
 
 async def execute(worker: RunVerbs, command: Command) -> int | None:
     """Have a worker do it.
 
     Returns:
-        Of `PruneRuns`, how many runs were forgotten; of `SignalRun` and `ForkRun`, 1 where it
-        was a new one.
+        Of `PruneRuns`, how many runs were forgotten; of `RetryRuns`, how many go on; of
+        `SignalRun` and `ForkRun`, 1 where it was a new one.
 
     Raises:
         DurableAgentsError: As the worker's own verb does.
@@ -121,6 +135,8 @@ async def execute(worker: RunVerbs, command: Command) -> int | None:
             await worker.cancel(run, reason)
         case RetryRun(run, repeat_failed):
             await worker.retry(run, repeat_failed=repeat_failed)
+        case RetryRuns(runs, repeat_failed):
+            return await _each(runs, partial(worker.retry, repeat_failed=repeat_failed))
         case SignalRun(run, name, value, signal_id):
             return int(await worker.signal(run, name, value, id=signal_id))
         case ResolveCall(run, call, value, error, is_rerun):
@@ -149,6 +165,9 @@ async def execute_stored(
             await cancel(store, clock, run, reason)
         case RetryRun(run, repeat_failed):
             await put_back(store, clock, run, retry(repeats_failed=repeat_failed))
+        case RetryRuns(runs, repeat_failed):
+            decide = retry(repeats_failed=repeat_failed)
+            return await _each(runs, partial(put_back, store, clock, decide=decide))
         case SignalRun(run, name, value, signal_id):
             payload = codec.encode(value, f"signal {name!r}")
             received = SignalReceived(name, signal_id or "", payload, clock.now())
@@ -160,6 +179,18 @@ async def execute_stored(
         case PruneRuns(older_than, keep, failed):
             return await prune(store, retention(clock.now(), older_than, keep, failed=failed))
     return None
+
+
+async def _each(runs: list[str], put_to_work: Callable[[str], Awaitable[object]]) -> int:
+    """Do it to each run, as far as it can be done; returns to how many."""
+    count = 0
+    for run in runs:
+        try:
+            await put_to_work(run)
+        except (RunStateError, UnknownRunError):
+            continue  # it was put back, cancelled or pruned since it was listed
+        count += 1
+    return count
 
 
 def _decision(command: ResolveCall, codec: Codec) -> Decide:

@@ -11,10 +11,11 @@ from typing import Any, TypeVar
 import pytest
 
 from durable_agents import Agent, SqliteStore, Worker, WorkerSettings
-from durable_agents.cli import main
+from durable_agents.cli import _retry, main
 from durable_agents.cli._agents import load_agent
+from durable_agents.cli._steer import steer
 from durable_agents.store import StoreFacts
-from durable_agents.worker import Command, _visit
+from durable_agents.worker import Command, Executed, _visit
 from tests.cli._job import Job
 
 T = TypeVar("T")
@@ -167,6 +168,87 @@ def test_a_failed_run_is_retried(job: Job) -> None:
     assert [1] == [line["value"] for line in job.outputs()]
 
 
+@pytest.fixture
+def dead_letters(job: Job) -> Job:
+    """Runs `a`, `b` and `c` that failed, in this order, and `d` that completed."""
+    orders = [("a", "tea", -1), ("b", "nut", -22), ("c", "tea", -3), ("d", "tea", 4)]
+    job.give(*({"product": p, "amount": amount, "n": n} for n, p, amount in orders))
+    assert 1 == job.run("--id=n")
+    return job
+
+
+@pytest.mark.parametrize(
+    ("options", "found"),
+    [
+        ([], "abc"),
+        (["--key=tea"], "ac"),
+        (["--key=rice"], ""),
+        (["--agent=shop"], "abc"),
+        (["--agent=other"], ""),
+        (["--error=-22 is owed"], "b"),
+        (["--limit=2"], "ab"),
+        (["--key=tea", "--error=ValueError", "--limit=1"], "a"),
+    ],
+    ids=" ".join,
+)
+def test_dead_letters_are_listed_and_put_back_together(
+    options: list[str], found: str, dead_letters: Job
+) -> None:
+    """Those that are wanted; a rehearsal lists the same and changes nothing."""
+    arguments = ["retry", "--all-failed", f"--store={dead_letters.store}", *options]
+
+    assert 0 == dead_letters.command(*arguments, "--dry-run")
+    *rehearsed, would = dead_letters.written.splitlines()
+    assert list(found) == [line.split()[0] for line in rehearsed[3:]]
+    assert would.endswith("failed runs would be put back to work")
+    assert ["failed"] * 3 == [status(dead_letters, run) for run in "abc"]
+    assert 0 == dead_letters.command(*arguments)
+    *listed, told = dead_letters.written.splitlines()
+    assert (rehearsed, would) == (listed, told.replace("are put", "would be put"))
+    assert told.startswith(f"{len(found)} of ")
+    again = {run for run in "abcd" if status(dead_letters, run) == "accepted"}
+    assert set(found) == again
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_dead_letters_are_put_back_by_the_worker_that_has_them(
+    dead_letters: Job, *, shared: bool
+) -> None:
+    """They run again at once."""
+    store = f"--store={dead_letters.store}"
+
+    def command() -> int:
+        return dead_letters.command("retry", "--all-failed", "--repeat-failed", store)
+
+    assert 0 == with_worker(dead_letters, command, shared=shared, agent="agent")
+    assert "3 of 3 failed runs are put back to work" in dead_letters.written
+    steps = [[step["what"] for step in shown(dead_letters, run)["steps"]] for run in "abc"]
+    assert [("run retried", "run failed")] * 3 == [
+        (next(s for s in found if s == "run retried"), found[-1]) for found in steps
+    ]
+
+
+def test_a_dead_letter_that_changed_since_it_was_listed_stays(
+    dead_letters: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody else decided about it; the others are put back."""
+    monkeypatch.setattr(_retry, "_RUNS_AT_ONCE", 1)
+    store = f"--store={dead_letters.store}"
+    decided = [["cancel", "b", store]]
+
+    def put_back(path: Path, command: Command, told: str) -> Executed:
+        while decided:
+            assert 0 == dead_letters.command(*decided.pop())
+        return steer(path, command, told)
+
+    monkeypatch.setattr(_retry, "steer", put_back)
+    assert 0 == dead_letters.command("retry", "--all-failed", store)
+
+    assert "2 of 3 failed runs are put back to work" in dead_letters.written
+    assert "1 had changed meanwhile, and stay as they are\n" == dead_letters.told
+    assert ["accepted", "cancelled", "accepted"] == [status(dead_letters, r) for r in "abc"]
+
+
 def test_a_parked_run_is_cancelled_with_a_reason(parked: Job) -> None:
     """It ends at once, and its key goes on."""
     options = [f"--store={parked.store}", "--reason=the shop is closed"]
@@ -200,6 +282,10 @@ def test_ended_runs_are_pruned(job: Job) -> None:
         (["cancel", "b"], "run b: the store has no run of this id"),
         (["resolve", "b", "--rerun"], "run b: the store has no run of this id"),
         (["resolve", "a", "0:x:root:7", "--rerun"], "calls in doubt: 0:sell_asking:root:0"),
+        (["retry"], "the id of a run, or --all-failed"),
+        (["retry", "a", "--all-failed"], "the id of a run, or --all-failed"),
+        (["retry", "a", "--limit=1"], "go with --all-failed"),
+        (["retry", "a", "--dry-run"], "go with --all-failed"),
         (["fork", "b"], "run b: the store has no run of this id"),
         (["fork", "a", "0:x:root:7"], "it has no call '0:x:root:7' on record; calls: 0:sell_"),
         (["fork", "a", "--value=1"], "say which call has this outcome"),
@@ -260,6 +346,7 @@ def test_a_wrong_command_line_is_a_usage_error(arguments: list[str], job: Job) -
         ["runs"],
         ["show", "a"],
         ["retry", "a"],
+        ["retry", "--all-failed"],
         ["cancel", "a"],
         ["resolve", "a", "--rerun"],
         ["fork", "a"],
