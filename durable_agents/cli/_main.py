@@ -22,6 +22,7 @@ from durable_agents.cli._doctor import add_doctor
 from durable_agents.cli._exit import ExitCode, OutputError, UsageError
 from durable_agents.cli._fork import add_fork
 from durable_agents.cli._list import add_runs
+from durable_agents.cli._pause import add_pause, add_resume
 from durable_agents.cli._prune import add_prune
 from durable_agents.cli._resolve import add_resolve
 from durable_agents.cli._retry import add_retry
@@ -43,6 +44,8 @@ _COMMANDS = (
     add_resolve,
     add_signal,
     add_fork,
+    add_pause,
+    add_resume,
     add_prune,
     add_bench,
     add_doctor,

@@ -1,12 +1,11 @@
 """What a run has done, step by step, for people and programs."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 
 import msgspec
 
 from durable_agents.cli._reasons import reason_in
-from durable_agents.cli._values import error_text, readable
+from durable_agents.cli._values import error_text, moment, readable
 from durable_agents.journal import (
     ActionCompleted,
     ActionFailed,
@@ -191,7 +190,7 @@ class _Timeline:
             call_id=call_id(event, action, key[1:]),
             call=f"{name}({entry.preview})",
             status="waits",
-            detail="" if entry.due is None else f"until {_moment(entry.due)}",
+            detail="" if entry.due is None else f"until {moment(entry.due)}",
         )
         self.steps.append(step)
 
@@ -213,10 +212,6 @@ class _Timeline:
         if branch is not None:
             step.place = place((branch, getattr(entry, "position", 0)))
         self.steps.append(step)
-
-
-def _moment(at: float) -> str:
-    return datetime.fromtimestamp(at, UTC).isoformat(" ", "seconds")
 
 
 def _words(entry: Entry) -> str:

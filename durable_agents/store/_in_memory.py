@@ -18,10 +18,12 @@ from durable_agents.journal import (
 )
 from durable_agents.serialization import Payload
 from durable_agents.store._group_commit import BadWriteError
+from durable_agents.store._pauses import in_order
 from durable_agents.store._port import (
     AcceptedRun,
     NewRun,
     OutputRow,
+    Pause,
     Retention,
     RunRow,
     StoreFacts,
@@ -57,6 +59,7 @@ class InMemoryStore:
         self._memory: dict[tuple[str, str], dict[str, MemoryUpdate]] = {}
         self._ended: dict[int, float] = {}
         self._consumers: dict[str, int] = {}
+        self._pauses: dict[tuple[str, str | None], Pause] = {}
         self._last_number = 0
         self._last_position = 0
 
@@ -159,6 +162,18 @@ class InMemoryStore:
     async def acknowledge(self, consumer: str, position: int) -> None:
         """Keep how far a consumer has come; see `Store.acknowledge`."""
         self._consumers[consumer] = max(position, self._consumers.get(consumer, 0))
+
+    async def pauses(self) -> list[Pause]:
+        """What is paused; see `Store.pauses`."""
+        return sorted(self._pauses.values(), key=in_order)
+
+    async def pause(self, pause: Pause) -> None:
+        """Keep a pause; see `Store.pause`."""
+        self._pauses[pause.agent, pause.key] = pause
+
+    async def resume(self, agent: str, key: str | None) -> bool:
+        """Forget a pause; see `Store.resume`."""
+        return self._pauses.pop((agent, key), None) is not None
 
     async def prune(self, retention: Retention) -> int:
         """Forget some runs that have ended; see `Store.prune`."""

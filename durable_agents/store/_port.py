@@ -20,6 +20,7 @@ __all__ = [
     "AcceptedRun",
     "NewRun",
     "OutputRow",
+    "Pause",
     "Retention",
     "RunRow",
     "Store",
@@ -98,6 +99,16 @@ class OutputRow:
     run_id: str
     key: str
     event: SentEvent
+
+
+class Pause(msgspec.Struct, frozen=True):
+    """That no further run of an agent starts, or none of one key."""
+
+    agent: str
+    key: str | None
+    """None: whatever the key."""
+    reason: str
+    at: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,6 +287,29 @@ class Store(Protocol):
 
         Raises:
             StoreError: It cannot be kept.
+        """
+        ...
+
+    async def pauses(self) -> list[Pause]:
+        """What is paused, by agent and key; the pause of a whole agent first."""
+        ...
+
+    async def pause(self, pause: Pause) -> None:
+        """Keep a pause until `resume`; durable on return. It takes the place of an earlier one.
+
+        Raises:
+            StoreError: It cannot be kept.
+        """
+        ...
+
+    async def resume(self, agent: str, key: str | None) -> bool:
+        """Forget the pause of an agent, or of one key of it; durable on return.
+
+        Returns:
+            Whether there was one.
+
+        Raises:
+            StoreError: It cannot be forgotten.
         """
         ...
 

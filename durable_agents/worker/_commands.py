@@ -11,7 +11,7 @@ from durable_agents.clock import Clock
 from durable_agents.errors import RunStateError, UnknownRunError
 from durable_agents.journal import SignalReceived
 from durable_agents.serialization import Codec
-from durable_agents.store import Store
+from durable_agents.store import Pause, Store
 from durable_agents.worker._steering import (
     UNSET,
     Decide,
@@ -32,8 +32,10 @@ __all__ = [
     "CancelRun",
     "Command",
     "ForkRun",
+    "PauseAgent",
     "PruneRuns",
     "ResolveCall",
+    "ResumeAgent",
     "RetryRun",
     "RetryRuns",
     "SignalRun",
@@ -103,6 +105,22 @@ class ForkRun(msgspec.Struct, frozen=True, tag="fork", forbid_unknown_fields=Tru
     """Why it fails there."""
 
 
+class PauseAgent(msgspec.Struct, frozen=True, tag="pause", forbid_unknown_fields=True):
+    """Let no further run start of an agent, or of one key of it."""
+
+    agent: str
+    reason: str
+    key: str | None = None
+    """None: whatever the key."""
+
+
+class ResumeAgent(msgspec.Struct, frozen=True, tag="resume", forbid_unknown_fields=True):
+    """Forget a pause."""
+
+    agent: str
+    key: str | None = None
+
+
 class PruneRuns(msgspec.Struct, frozen=True, tag="prune", forbid_unknown_fields=True):
     """Delete ended runs."""
 
@@ -115,7 +133,15 @@ class PruneRuns(msgspec.Struct, frozen=True, tag="prune", forbid_unknown_fields=
 
 
 Command: TypeAlias = (
-    CancelRun | RetryRun | RetryRuns | SignalRun | ResolveCall | ForkRun | PruneRuns
+    CancelRun
+    | RetryRun
+    | RetryRuns
+    | SignalRun
+    | ResolveCall
+    | ForkRun
+    | PauseAgent
+    | ResumeAgent
+    | PruneRuns
 )
 
 
@@ -124,7 +150,8 @@ async def execute(worker: RunVerbs, command: Command) -> int | None:
 
     Returns:
         Of `PruneRuns`, how many runs were forgotten; of `RetryRuns`, how many go on; of
-        `SignalRun` and `ForkRun`, 1 where it was a new one.
+        `SignalRun` and `ForkRun`, 1 where it was a new one; of `ResumeAgent`, 1 where there was
+        a pause.
 
     Raises:
         DurableAgentsError: As the worker's own verb does.
@@ -146,6 +173,10 @@ async def execute(worker: RunVerbs, command: Command) -> int | None:
             value = UNSET if value is msgspec.UNSET else value
             forked = await worker.fork(run, call, value=value, error=error, id=new_id)
             return int(forked.is_new)
+        case PauseAgent(agent, reason, key):
+            await worker.pause_agent(agent, key, reason)
+        case ResumeAgent(agent, key):
+            return int(await worker.resume_agent(agent, key))
         case PruneRuns(older_than, keep, failed):
             return await worker.prune(older_than=older_than, keep=keep, failed=failed)
     return None
@@ -176,6 +207,10 @@ async def execute_stored(
             await put_back(store, clock, command.run, _decision(command, codec))
         case ForkRun():
             return int(await _fork(store, command, codec, clock))
+        case PauseAgent(agent, reason, key):
+            await store.pause(Pause(agent, key, reason, clock.now()))
+        case ResumeAgent(agent, key):
+            return int(await store.resume(agent, key))
         case PruneRuns(older_than, keep, failed):
             return await prune(store, retention(clock.now(), older_than, keep, failed=failed))
     return None

@@ -8,7 +8,7 @@ owns the store, `Steering` sees to it that its dispatcher does what was decided.
 import asyncio
 import math
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import TypeAlias
 
@@ -24,7 +24,16 @@ from durable_agents.errors import (
 from durable_agents.forking import Edit, fork_of, renamed
 from durable_agents.journal import Entry, RunForked, RunState, RunStatus, SignalReceived
 from durable_agents.serialization import Codec
-from durable_agents.store import NewRun, Retention, RunRow, Store, Write, state_in, state_of
+from durable_agents.store import (
+    NewRun,
+    Pause,
+    Retention,
+    RunRow,
+    Store,
+    Write,
+    state_in,
+    state_of,
+)
 from durable_agents.worker._dispatcher import Dispatcher
 from durable_agents.worker._run import Ending
 from durable_agents.worker._services import Services
@@ -302,9 +311,11 @@ class Steering:
     Args:
         dispatcher: The worker's.
         services: The worker's.
+        agent: Name of the worker's agent.
     """
 
-    def __init__(self, dispatcher: Dispatcher, services: Services) -> None:
+    def __init__(self, dispatcher: Dispatcher, services: Services, agent: str) -> None:
+        self._agent = agent
         self._dispatcher = dispatcher
         self._services = services
         self._lock = asyncio.Lock()
@@ -342,6 +353,33 @@ class Steering:
             _, state = await state_of(services.store, number)
             recovery.check_signal(state)
         return True
+
+    async def pause(self, pause: Pause) -> None:
+        """See `Worker.pause`."""
+        async with self._lock:
+            await asyncio.shield(self._services.store.pause(pause))
+            self._take([pause])
+
+    async def resume(self, agent: str, key: str | None) -> bool:
+        """See `Worker.resume`."""
+        async with self._lock:
+            was_paused = await asyncio.shield(self._services.store.resume(agent, key))
+            if agent == self._agent and self._services.store.claims is None:
+                self._dispatcher.scheduler.unpause(key)
+                self._dispatcher.dispatch()
+        return was_paused
+
+    async def take_pauses(self) -> None:
+        """What was paused in an earlier life still is; before anything starts."""
+        self._take(await self._services.store.pauses())
+
+    def _take(self, pauses: Iterable[Pause]) -> None:
+        if self._services.store.claims is not None:
+            return  # such runs are not claimed: no worker has them
+        for pause in pauses:
+            if pause.agent == self._agent:
+                self._dispatcher.scheduler.pause(pause.key)
+        self._dispatcher.dispatch()
 
     async def put_back(self, run_id: str, decide: Decide) -> None:
         """See `Worker.retry` and `Worker.resolve`."""

@@ -6,7 +6,7 @@ from typing import Any
 
 from durable_agents.errors import RunError, RunStateError
 from durable_agents.journal import SignalReceived
-from durable_agents.store import NewRun
+from durable_agents.store import NewRun, Pause
 from durable_agents.worker._endings import output_rows
 from durable_agents.worker._handle import Run
 from durable_agents.worker._outputs import Output, as_output, follow
@@ -24,7 +24,7 @@ from durable_agents.worker._steering import (
     retry,
 )
 
-__all__ = ["RunVerbs"]
+__all__ = ["RunVerbs", "check_text"]
 
 
 class RunVerbs(ABC):
@@ -235,6 +235,51 @@ class RunVerbs(ABC):
         services.outputs.announce()
         return run
 
+    async def pause(
+        self, key: str | None = None, *, reason: str = "paused by a person"
+    ) -> None:
+        """Let no further run start, of one key or at all; durable on return, until `resume`.
+
+        Runs that are under way go on, inputs are accepted and wait. A restart changes nothing:
+        what was under way when the worker stopped waits with the others then.
+
+        Args:
+            key: The key. Default: whatever the key.
+            reason: For people, in `durable-agents runs`.
+
+        Raises:
+            StoreError: It cannot be recorded.
+            TypeError: The key or the reason is no text.
+            ValueError: The key or the reason cannot be written as UTF-8.
+            RuntimeError: The worker is not open.
+        """
+        await self.pause_agent(self._agent_name, key, reason)
+
+    async def resume(self, key: str | None = None) -> bool:
+        """Let runs start again, of one key or at all; keys that are paused themselves stay so.
+
+        Args:
+            key: The key. Default: the pause that holds whatever the key.
+
+        Returns:
+            Whether it was paused.
+
+        Raises:
+            StoreError: It cannot be recorded.
+        """
+        return await self.resume_agent(self._agent_name, key)
+
+    async def pause_agent(self, agent: str, key: str | None, reason: str) -> None:
+        """The same as `pause` for any agent with runs in the store, by its name."""
+        check_text("reason", reason)
+        if key is not None:
+            check_text("key", key)
+        await self._decisions.pause(Pause(agent, key, reason, self._opened.clock.now()))
+
+    async def resume_agent(self, agent: str, key: str | None) -> bool:
+        """The same as `resume` for any agent with runs in the store, by its name."""
+        return await self._decisions.resume(agent, key)
+
     async def prune(
         self, *, older_than: float | None = None, keep: int | None = None, failed: bool = False
     ) -> int:
@@ -270,6 +315,27 @@ class RunVerbs(ABC):
     def _decisions_about(self, run_id: str) -> Steering:
         if self.is_stopping:
             raise RunError(run_id, "the worker is stopping and takes no decisions")
+        return self._decisions
+
+    @property
+    def _decisions(self) -> Steering:
         _ = self._opened
         assert self._steering is not None, "an open worker has it"
         return self._steering
+
+
+def check_text(name: str, text: object) -> None:
+    """Refuse what is no text, or none that a store could hold.
+
+    Raises:
+        TypeError: It is no text.
+        ValueError: It cannot be written as UTF-8.
+    """
+    if not isinstance(text, str):
+        msg = f"{name} is {type(text).__name__}, expected str; use str(...)"
+        raise TypeError(msg)
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        msg = f"{name} {text!r} cannot be written as UTF-8: {error}"
+        raise ValueError(msg) from error

@@ -325,6 +325,8 @@ def test_a_completed_run_stays_as_it_is(command: str, job: Job) -> None:
         ["resolve", "a", "--value=" + "[" * 100_000],
         ["resolve", "a", "--value=\udcff"],
         ["fork", "a", "0:x:root:7", "--value=1", "--error=no"],
+        ["pause"],
+        ["pause", "shop", "--key=\udcff"],
         ["prune", "--older-than=soon"],
         ["prune", "--keep=-1"],
         ["runs", "--status=lost"],
@@ -350,6 +352,8 @@ def test_a_wrong_command_line_is_a_usage_error(arguments: list[str], job: Job) -
         ["cancel", "a"],
         ["resolve", "a", "--rerun"],
         ["fork", "a"],
+        ["pause", "shop"],
+        ["resume", "shop"],
         ["prune", "--keep=1"],
     ],
 )
@@ -450,6 +454,42 @@ def test_a_run_is_forked_by_its_worker_or_in_the_store(job: Job, mode: str) -> N
     assert "sold out" in shown(job, "c")["reason"]
     assert before == shown(job)
     assert 0 == job.command("doctor", store)
+
+
+@pytest.mark.parametrize("owned", [True, False])
+def test_a_key_is_paused_and_resumed(job: Job, *, owned: bool) -> None:
+    """By its worker, or in the store; what is paused is listed."""
+    job.give({"product": "tea", "amount": 1, "n": "a"})
+    job.run("--id=n")
+    store = f"--store={job.store}"
+
+    def pause() -> list[tuple[int, str]]:
+        asked = [["pause", "shop", "--key=tea", "--reason=no\ttea"], ["pause", "shop"]]
+        return [(job.command(*arguments, store), job.written) for arguments in asked]
+
+    def resume() -> list[tuple[int, str]]:
+        asked = [["resume", "shop"], ["resume", "shop", "--key=tea"], ["resume", "shop"]]
+        return [(job.command(*arguments, store), job.written) for arguments in asked]
+
+    paused = with_worker(job, pause, agent="agent") if owned else pause()
+    assert [
+        (0, "agent shop, key tea, is paused: no\\ttea\n"),
+        (0, "agent shop is paused: paused by a person\n"),
+    ] == paused
+    assert 0 == job.command("runs", store)
+    *_, every, one, _ = job.written.splitlines()
+    assert every.startswith("paused since 2")
+    assert "agent shop, all keys: paused by" in every
+    assert one.endswith("agent shop, key tea: no\\ttea")
+    assert 0 == job.command("runs", store, "--json")
+    listed = json.loads(job.written)["paused"]
+    assert [("shop", None), ("shop", "tea")] == [(p["agent"], p["key"]) for p in listed]
+    resumed = with_worker(job, resume, agent="agent") if owned else resume()
+    assert [
+        (0, "agent shop goes on\n"),
+        (0, "agent shop, key tea, goes on\n"),
+        (0, "agent shop was not paused\n"),
+    ] == resumed
 
 
 def waits(view: dict[str, Any]) -> list[dict[str, Any]]:

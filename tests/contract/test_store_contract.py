@@ -20,7 +20,7 @@ from durable_agents.journal import (
     batch_of,
 )
 from durable_agents.serialization import Payload
-from durable_agents.store import AcceptedRun, NewRun, Retention, RunRow, Write
+from durable_agents.store import AcceptedRun, NewRun, Pause, Retention, RunRow, Write
 
 PAYLOAD = Payload("plain", b"\x01")
 LONE_SURROGATE = "\ud800"
@@ -182,6 +182,25 @@ async def test_of_a_run_whose_id_is_known_nothing_is_taken_in(store: Store) -> N
     assert {} == await store.blobs(first.number) == await store.blobs(first.number + 1)
     assert [] == await store.outputs(after=0, limit=9)
     assert 1 == len((await store.journal(first.number))[0][1])
+
+
+async def test_pauses_are_kept_until_they_are_resumed(store: Store) -> None:
+    """For whole agents and for keys, whatever their names; also over a restart."""
+    pauses = [
+        Pause("a", None, "all", 1.0),
+        Pause("a", "", "empty", 2.0),
+        Pause("a", 'k","', "odd", 3.0),
+        Pause("b-", "é", "other", 4.0),
+    ]
+    for pause in reversed(pauses):
+        await store.pause(pause)
+    await reopen(store)
+
+    assert pauses == await store.pauses()
+    assert [True, False] == [await store.resume("a", None) for _ in range(2)]
+    assert not await store.resume("b", "k")
+    await store.pause(Pause("a", "", "again", 5.0))
+    assert [Pause("a", "", "again", 5.0), *pauses[2:]] == await store.pauses()
 
 
 UNKNOWN_IDS = ["unknown", "", "{token}", "{token}-", "{token}-0", "{token}-01", "{token}-٣"]
