@@ -401,3 +401,25 @@ async def test_a_crash_leaves_the_whole_of_a_fork_or_nothing(
             assert found is None
             assert 2 == len(await memory.outputs(after=0, limit=9))
     assert before == await entries(memory)
+
+
+@pytest.mark.parametrize("after", range(1, 6))
+async def test_a_crash_at_any_write_of_a_fork_repeats_no_settled_call(
+    memory: InMemoryStore, after: int
+) -> None:
+    """Neither those that it has of the other run, nor its own."""
+    scene = Review()
+    async with life(scene.agent, memory) as worker:
+        await (await worker.submit("tea", id="run")).result()
+    scene.made.clear()
+    crashed = asyncio.Event()
+    dying = CrashingStore(memory, after=after, crash=crashed.set, one_by_one=True)
+    async with life(scene.agent, dying) as worker:
+        asking = asyncio.ensure_future(worker.fork("run", "0:rate:root:1", id="fork"))
+        await crashed.wait()
+        asking.cancel()
+    async with life(scene.agent, memory) as worker:
+        fork = await worker.fork("run", "0:rate:root:1", id="fork")
+        assert ["tea: 1", "SCORE 1"] == await fork.result()
+
+    assert ["score text of tea", "post score 1"] == scene.made
