@@ -45,6 +45,10 @@ class Scheduler:
         self._hungry: set[str] = set()
         self._running = 0
         self._being_fed = 0
+        self._is_paused = False
+        self._paused: set[str] = set()
+        self._aside: set[str] = set()
+        """Keys of which a run could start if they were not paused."""
 
     @property
     def waiting_count(self) -> int:
@@ -53,13 +57,14 @@ class Scheduler:
 
     @property
     def has_ready(self) -> bool:
-        """Whether `next_run` would give a run."""
-        return self._free > 0 and bool(self._ready)
+        """Whether `next_run` would give a run, if no key is paused."""
+        return self._free > 0 and bool(self._ready) and not self._is_paused
 
     @property
     def is_drained(self) -> bool:
-        """Whether nothing is left to do: whatever waits, waits behind a key that is held."""
-        return not (self._running or self._ready or self._hungry or self._being_fed)
+        """Whether nothing is left to do: what waits, waits for a key that is held or paused."""
+        may_start = self._ready and not self._is_paused
+        return not (self._running or may_start or self._hungry or self._being_fed)
 
     def offer(self, key: str, number: int) -> bool:
         """A run was accepted; runs of one key are offered in order.
@@ -80,14 +85,34 @@ class Scheduler:
 
     def next_run(self) -> tuple[str, int] | None:
         """Take the next run that may start, with its key; None where none may."""
-        if not self._ready or self._free <= 0:
-            return None
-        key = self._ready.popleft()
-        line = self._lines[key]
-        self._free -= 1
-        self._running += 1
-        line.is_held = True
-        return key, line.numbers.pop(0)
+        while self.has_ready:
+            key = self._ready.popleft()
+            if key in self._paused:
+                self._aside.add(key)
+                continue
+            line = self._lines[key]
+            self._free -= 1
+            self._running += 1
+            line.is_held = True
+            return key, line.numbers.pop(0)
+        return None
+
+    def pause(self, key: str | None) -> None:
+        """No further run of the key starts; None: of no key. What runs goes on."""
+        if key is None:
+            self._is_paused = True
+        else:
+            self._paused.add(key)
+
+    def unpause(self, key: str | None) -> None:
+        """The key goes on, or all that are not paused themselves."""
+        if key is None:
+            self._is_paused = False
+            return
+        self._paused.discard(key)
+        if key in self._aside:
+            self._aside.remove(key)
+            self._ready.append(key)
 
     def finish(self, key: str) -> None:
         """The key's run has ended: the next one of the key may come."""

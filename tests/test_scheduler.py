@@ -197,3 +197,49 @@ def test_what_is_fed_is_followed_by_what_is_still_in_the_store() -> None:
         assert ("a", number) == scheduler.next_run()
         scheduler.finish("a")
     assert [("a", 101)] == scheduler.hungry()
+
+
+def test_no_run_of_a_paused_key_starts() -> None:
+    """The one that runs goes on, other keys do; then it takes its turn again."""
+    scheduler = offered(("a", 1), ("a", 2), ("b", 3), most=1)
+    assert ("a", 1) == scheduler.next_run()
+    scheduler.pause("a")
+    scheduler.finish("a")
+
+    assert [("b", 3)] == started(scheduler)
+    scheduler.finish("b")
+    assert [] == started(scheduler)
+    assert scheduler.is_drained
+    scheduler.offer("a", 4)
+    scheduler.unpause("a")
+    assert not scheduler.is_drained
+    assert [("a", 2)] == started(scheduler)
+    scheduler.finish("a")
+    assert [("a", 4)] == started(scheduler)
+
+
+def test_a_key_that_is_paused_and_resumed_before_its_turn_keeps_its_place() -> None:
+    """Nothing was put aside."""
+    scheduler = offered(("a", 1), ("b", 2))
+    scheduler.pause("a")
+    scheduler.unpause("a")
+
+    assert [("a", 1), ("b", 2)] == started(scheduler)
+
+
+def test_no_run_starts_at_all_while_everything_is_paused() -> None:
+    """Then those start that are not paused themselves, in their order."""
+    scheduler = offered(("a", 1), ("b", 2), ("c", 3))
+    assert ("a", 1) == scheduler.next_run()
+    scheduler.pause(None)
+    scheduler.pause("b")
+
+    assert [] == started(scheduler)
+    assert not scheduler.is_drained
+    scheduler.finish("a")
+    assert scheduler.is_drained
+    assert not scheduler.has_ready
+    scheduler.unpause(None)
+    assert [("c", 3)] == started(scheduler)
+    scheduler.unpause("b")
+    assert [("b", 2)] == started(scheduler)

@@ -10,8 +10,8 @@ import msgspec
 from durable_agents.cli._exit import ExitCode
 from durable_agents.cli._options import add_store, positive
 from durable_agents.cli._reasons import reason_of
-from durable_agents.cli._show import say, table
-from durable_agents.cli._values import shortened
+from durable_agents.cli._show import printable, say, table
+from durable_agents.cli._values import moment, shortened
 from durable_agents.journal import RunStatus
 from durable_agents.store import SqliteReader
 
@@ -35,6 +35,15 @@ class _ListedRun(msgspec.Struct, frozen=True):
     """Why it failed, is parked or was cancelled."""
 
 
+class _ListedPause(msgspec.Struct, frozen=True):
+    agent: str
+    key: str | None
+    """None: whatever the key."""
+    reason: str
+    at: float
+    """Seconds since 1970-01-01 UTC."""
+
+
 class _Listing(msgspec.Struct, frozen=True):
     """What `runs --json` writes."""
 
@@ -42,6 +51,8 @@ class _Listing(msgspec.Struct, frozen=True):
     counts: dict[str, int]
     """Runs of the whole store by status."""
     runs: list[_ListedRun]
+    paused: list[_ListedPause]
+    """What no further run starts of."""
 
 
 def add_runs(commands: Any) -> None:  # noqa: ANN401 - argparse keeps the type to itself
@@ -77,6 +88,10 @@ def _runs(arguments: argparse.Namespace) -> ExitCode:
         for r in listing.runs
     ]
     table(f"runs in {listing.store}, the newest first", _HEADS, rows)
+    for pause in listing.paused:
+        what = "all keys" if pause.key is None else f"key {pause.key}"
+        text = f"paused since {moment(pause.at)}: agent {pause.agent}, {what}: {pause.reason}"
+        say(printable(text))
     counts = [f"{count:,} {name}" for name, count in listing.counts.items()]
     say(f"{len(rows):,} of {sum(listing.counts.values()):,} runs: {', '.join(counts) or '-'}")
     return ExitCode.DONE
@@ -94,4 +109,6 @@ async def _listing(
             name = row.status.name.lower()
             runs.append(_ListedRun(row.run_id, row.agent, row.key, name, reason))
         named = {status.name.lower(): count for status, count in sorted(counts.items())}
-        return _Listing(str(store), named, runs)
+        pauses = await reader.pauses()
+        paused = [_ListedPause(p.agent, p.key, p.reason, p.at) for p in pauses]
+        return _Listing(str(store), named, runs, paused)

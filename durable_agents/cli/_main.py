@@ -20,7 +20,9 @@ from durable_agents.cli._cancel import add_cancel
 from durable_agents.cli._demo import add_demo
 from durable_agents.cli._doctor import add_doctor
 from durable_agents.cli._exit import ExitCode, OutputError, UsageError
+from durable_agents.cli._fork import add_fork
 from durable_agents.cli._list import add_runs
+from durable_agents.cli._pause import add_pause, add_resume
 from durable_agents.cli._prune import add_prune
 from durable_agents.cli._replay import add_replay
 from durable_agents.cli._resolve import add_resolve
@@ -42,6 +44,9 @@ _COMMANDS = (
     add_cancel,
     add_resolve,
     add_signal,
+    add_fork,
+    add_pause,
+    add_resume,
     add_prune,
     add_bench,
     add_doctor,

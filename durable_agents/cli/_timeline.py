@@ -1,12 +1,11 @@
 """What a run has done, step by step, for people and programs."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 
 import msgspec
 
 from durable_agents.cli._reasons import reason_in
-from durable_agents.cli._values import error_text, readable
+from durable_agents.cli._values import error_text, moment, readable
 from durable_agents.journal import (
     ActionCompleted,
     ActionStarted,
@@ -18,6 +17,8 @@ from durable_agents.journal import (
     CallSettled,
     DeliveredOutOfOrder,
     Entry,
+    RowCopied,
+    RunForked,
     RunState,
     RunTakenOver,
     SignalAwaited,
@@ -127,6 +128,12 @@ class _Timeline:
                 if begun is not None:
                     begun.status = "made again"
                 self._add_other(entry)
+            case RunForked():
+                whence = f"before {entry.call}" if entry.call else "at its beginning"
+                forked = f"from run {entry.run}, {whence}"
+                self.steps.append(Step(at=entry.at, what="run forked", detail=forked))
+            case RowCopied():
+                pass  # for programs: which outcomes arrived together
             case _:
                 self._add_other(entry)
 
@@ -183,7 +190,7 @@ class _Timeline:
             call_id=call_id(event, action, key[1:]),
             call=f"{name}({entry.preview})",
             status="waits",
-            detail="" if entry.due is None else f"until {_moment(entry.due)}",
+            detail="" if entry.due is None else f"until {moment(entry.due)}",
         )
         self.steps.append(step)
 
@@ -205,10 +212,6 @@ class _Timeline:
         if position is not None:
             step.place = place((getattr(entry, "branch", ""), position))
         self.steps.append(step)
-
-
-def _moment(at: float) -> str:
-    return datetime.fromtimestamp(at, UTC).isoformat(" ", "seconds")
 
 
 def _words(entry: Entry) -> str:

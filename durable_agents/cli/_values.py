@@ -1,5 +1,6 @@
 """Recorded values as people and programs can read them."""
 
+from datetime import UTC, datetime
 from pathlib import PurePath
 from typing import Any
 
@@ -8,7 +9,7 @@ import msgspec
 from durable_agents.errors import DecodeError
 from durable_agents.serialization import Codec, Payload
 
-__all__ = ["READING", "error_text", "readable", "shortened", "to_json"]
+__all__ = ["READING", "error_text", "moment", "readable", "shortened", "to_json"]
 
 READING = Codec(pickle="refuse")
 """Who only looks runs no code: neither imports nor pickles."""
@@ -32,6 +33,11 @@ def error_text(payload: Payload) -> str:
     except DecodeError as unreadable:
         return str(unreadable)
     return f"{type(error).__name__}: {error}"
+
+
+def moment(at: float) -> str:
+    """A time in UTC, to the second."""
+    return datetime.fromtimestamp(at, UTC).isoformat(" ", "seconds")
 
 
 def shortened(text: str, most: int) -> str:

@@ -24,10 +24,12 @@ __all__ = [
     "DeliveredOutOfOrder",
     "Entry",
     "MemoryUpdate",
+    "RowCopied",
     "RunAccepted",
     "RunCancelled",
     "RunCompleted",
     "RunFailed",
+    "RunForked",
     "RunParked",
     "RunRetried",
     "RunTakenOver",
@@ -336,6 +338,31 @@ class VersionMarked(msgspec.Struct, frozen=True, array_like=True, tag=24, gc=Fal
     at: float
 
 
+class RunForked(msgspec.Struct, frozen=True, array_like=True, tag=25):
+    """The run goes another way than the one that it was made of, from some call on."""
+
+    run: str
+    """Id of that run."""
+    call: str
+    """Id of that call; empty: from the beginning."""
+    seeds: dict[int, str]
+    """By number of a copied action: id of the run that started it, which random numbers in it
+    depend on. A replay draws the same ones."""
+    at: float
+
+
+class RowCopied(msgspec.Struct, frozen=True, array_like=True, tag=26):
+    """What follows, up to the next of these, was recorded in another row of another run.
+
+    It has no row of its own, so that a fork becomes durable at once with its acceptance, and it
+    keeps its place among outcomes: which of them arrived together.
+    """
+
+    row: int
+    """Number of that row in the store."""
+    at: float
+
+
 Entry: TypeAlias = (
     RunAccepted
     | RunTakenOver
@@ -361,4 +388,6 @@ Entry: TypeAlias = (
     | SignalReceived
     | SignalTaken
     | VersionMarked
+    | RunForked
+    | RowCopied
 )

@@ -33,10 +33,12 @@ from durable_agents.journal._entries import (
     DeliveredOutOfOrder,
     Entry,
     MemoryUpdate,
+    RowCopied,
     RunAccepted,
     RunCancelled,
     RunCompleted,
     RunFailed,
+    RunForked,
     RunParked,
     RunRetried,
     RunTakenOver,
@@ -118,6 +120,8 @@ class ActionState(msgspec.Struct):
     is_completed: bool = False
     cancelled_at: int | None = None
     """Number of the row that told the action to stop; None where none did."""
+    seed: str | None = None
+    """Id of the run that started it, which random numbers depend on; None: its own run."""
 
     def call_log(self) -> CallLog:
         """A fresh cursor over the records, for one start of the action."""
@@ -173,6 +177,10 @@ class RunState:
     """Times that a worker took the run over since its last other entry, unless it rested."""
     is_resting: bool = False
     """Whether the newest entry says that it waits: then it is not what ended a process."""
+    forked: RunForked | None = None
+    """What the run was made of, if it was made of another one."""
+    _copied_row: int = 0
+    """Where what is read of the first row was recorded at first; 0: there."""
 
     @classmethod
     def of(cls, rows: Iterable[tuple[int, Sequence[Entry]]]) -> "RunState":
@@ -194,14 +202,13 @@ class RunState:
             seq: Number of the entry's row in the store.
             entry: The next entry of the run.
         """
+        seq = seq or self._copied_row
         match entry:
-            case RunTakenOver():
-                self.starts_without_progress += not self.is_resting
+            case RunTakenOver() | VersionMarked() | RowCopied():
+                self._note(entry)
                 return
-            case VersionMarked():
-                # It travels with another entry, which says whether the run got on.
-                self.versions.setdefault(entry.change, entry.version)
-                return
+            case RunForked():
+                self.forked = entry
             case RunAccepted():
                 self.accepted = entry
             case CancelRequested():
@@ -211,9 +218,7 @@ class RunState:
                 self._apply_to_actions(entry)
             case RunCompleted() | RunFailed() | RunParked() | RunCancelled() | RunRetried():
                 self._apply_to_run(entry)
-            case SignalReceived():
-                self.signals.append(SignalState(entry.name, entry.signal_id, entry.value))
-            case TimerSet() | TimerFired() | SignalAwaited() | SignalTaken():
+            case TimerSet() | TimerFired() | SignalAwaited() | SignalReceived() | SignalTaken():
                 self._apply_to_waits(seq, entry)
             case _:
                 self._apply_to_calls(seq, entry)
@@ -223,12 +228,24 @@ class RunState:
             isinstance(entry, TimerSet) and entry.function == SLEEP
         )
 
+    def _note(self, entry: RunTakenOver | VersionMarked | RowCopied) -> None:
+        """Take in what says nothing of whether the run gets on."""
+        match entry:
+            case RunTakenOver():
+                self.starts_without_progress += not self.is_resting
+            case VersionMarked():
+                # It travels with another entry.
+                self.versions.setdefault(entry.change, entry.version)
+            case _:
+                self._copied_row = entry.row
+
     def _apply_to_actions(self, entry: ActionStarted | ActionCompleted | ActionFailed) -> None:
         if isinstance(entry, ActionFailed):
             self._numbered(entry.action).failed_attempts = entry.attempt
             return
         key = (entry.event, entry.name)
-        action = self.actions.setdefault(key, ActionState(entry.action, *key))
+        seed = None if self.forked is None else self.forked.seeds.get(entry.action)
+        action = self.actions.setdefault(key, ActionState(entry.action, *key, seed=seed))
         self.status = RunStatus.RUNNING
         if isinstance(entry, ActionStarted):
             action.started = entry
@@ -259,8 +276,13 @@ class RunState:
                     action.failed_attempts = 0
 
     def _apply_to_waits(
-        self, seq: int, entry: TimerSet | TimerFired | SignalAwaited | SignalTaken
+        self,
+        seq: int,
+        entry: TimerSet | TimerFired | SignalAwaited | SignalReceived | SignalTaken,
     ) -> None:
+        if isinstance(entry, SignalReceived):
+            self.signals.append(SignalState(entry.name, entry.signal_id, entry.value))
+            return
         function = entry.function if isinstance(entry, TimerSet | TimerFired) else SIGNAL
         name = "" if isinstance(entry, TimerSet) else entry.name
         key = (entry.branch, entry.position)

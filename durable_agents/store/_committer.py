@@ -132,7 +132,7 @@ class Committer:
         for queued in batch:
             write = queued.write
             if isinstance(write, Acceptance):
-                transaction.accept(queued, write)
+                transaction.accept(queued, write, self._next_position)
                 continue
             seq += 1
             queued.result = seq

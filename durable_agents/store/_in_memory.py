@@ -11,16 +11,19 @@ from durable_agents.journal import (
     Entry,
     MemoryUpdate,
     RunStatus,
+    SentEvent,
     decode_blob,
     decode_row,
     encode_blob,
 )
 from durable_agents.serialization import Payload
 from durable_agents.store._group_commit import BadWriteError
+from durable_agents.store._pauses import in_order
 from durable_agents.store._port import (
     AcceptedRun,
     NewRun,
     OutputRow,
+    Pause,
     Retention,
     RunRow,
     StoreFacts,
@@ -57,6 +60,7 @@ class InMemoryStore:
         self._ended: dict[int, float] = {}
         self._consumers: dict[str, int] = {}
         self._moments: dict[tuple[str, str], int] = {}
+        self._pauses: dict[tuple[str, str | None], Pause] = {}
         self._last_number = 0
         self._last_position = 0
 
@@ -169,6 +173,18 @@ class InMemoryStore:
         kept = self._moments.get((agent, schedule), moment)
         self._moments[agent, schedule] = max(kept, moment)
 
+    async def pauses(self) -> list[Pause]:
+        """What is paused; see `Store.pauses`."""
+        return sorted(self._pauses.values(), key=in_order)
+
+    async def pause(self, pause: Pause) -> None:
+        """Keep a pause; see `Store.pause`."""
+        self._pauses[pause.agent, pause.key] = pause
+
+    async def resume(self, agent: str, key: str | None) -> bool:
+        """Forget a pause; see `Store.resume`."""
+        return self._pauses.pop((agent, key), None) is not None
+
     async def prune(self, retention: Retention) -> int:
         """Forget some runs that have ended; see `Store.prune`."""
         ended = sorted(n for n, row in self._runs.items() if not row.status.is_open)
@@ -224,6 +240,8 @@ class InMemoryStore:
             number,
         )
         self._journal[number] = [(0, body)]
+        self._keep_outputs(number, acceptance.run.outputs)
+        self._keep_blobs(number, acceptance.run.blobs)
         return acceptance.as_accepted()
 
     def _keep_entries(self, seq: int, write: Write, body: bytes) -> None:
@@ -236,14 +254,8 @@ class InMemoryStore:
         if write.requeues:
             self._runs[write.number] = replace(row, turn=write.turn)
             self._last_number = max(self._last_number, write.turn)
-        for event in write.outputs:
-            self._last_position += 1
-            output = OutputRow(self._last_position, write.number, row.run_id, row.key, event)
-            self._outputs.append(output)
-        if write.blobs is not None:
-            bodies = self._blobs.setdefault(write.number, {})
-            for name, payload in write.blobs.items():
-                bodies.setdefault(name, encode_blob(write.number, name, payload))
+        self._keep_outputs(write.number, write.outputs)
+        self._keep_blobs(write.number, write.blobs)
         if write.memory is not None:
             agent, key, changes = write.memory
             cells = self._memory.setdefault((agent, key), {})
@@ -252,6 +264,19 @@ class InMemoryStore:
                     cells.pop(path, None)
                 else:
                     cells[path] = update
+
+    def _keep_outputs(self, number: int, events: Sequence[SentEvent]) -> None:
+        row = self._runs[number]
+        for event in events:
+            self._last_position += 1
+            output = OutputRow(self._last_position, number, row.run_id, row.key, event)
+            self._outputs.append(output)
+
+    def _keep_blobs(self, number: int, blobs: Mapping[bytes, Payload] | None) -> None:
+        if blobs is not None:
+            bodies = self._blobs.setdefault(number, {})
+            for name, payload in blobs.items():
+                bodies.setdefault(name, encode_blob(number, name, payload))
 
 
 def _check_text(write: Write) -> None:

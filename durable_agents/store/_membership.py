@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from durable_agents.journal import RunAccepted, RunStatus, encode_row
+from durable_agents.journal import RunStatus, encode_row
 from durable_agents.store._atomic import atomic
 from durable_agents.store._claims import Beat, Claimant, ClaimedRun, Pulse
 from durable_agents.store._file_lock import SharedLock
@@ -289,10 +289,10 @@ class SharedQueue(WriteQueue):
         """Queue an input; see `WriteQueue.accept`."""
         self._check(run)
         key, run_id = run.key or "", run.run_id or ""
-        # What cannot be encoded fails its caller, here as in a store of one owner.
-        encode_row(0, [RunAccepted(run_id, run.agent, key, run.input, run.at, run.is_event)])
         self._last_number -= 1
         waiting = Acceptance(run, self._last_number, run_id, key)
+        # What cannot be encoded fails its caller, here as in a store of one owner.
+        waiting.encoded()
         return self._commits.enqueue(self._last_number, waiting, b"")
 
     def append(self, write: Write) -> asyncio.Future[int]:
@@ -316,6 +316,5 @@ class SharedQueue(WriteQueue):
         run = acceptance.run
         acceptance.number = number
         acceptance.run_id = run_id = self.run_id(number) if run.run_id is None else run.run_id
-        acceptance.key = key = run_id if run.key is None else run.key
-        accepted = RunAccepted(run_id, run.agent, key, run.input, run.at, run.is_event)
-        return encode_row(number, [accepted])
+        acceptance.key = run_id if run.key is None else run.key
+        return acceptance.encoded()

@@ -20,6 +20,7 @@ __all__ = [
     "AcceptedRun",
     "NewRun",
     "OutputRow",
+    "Pause",
     "Retention",
     "RunRow",
     "Store",
@@ -53,6 +54,13 @@ class NewRun(msgspec.Struct, frozen=True, gc=False):
     at: float
     is_event: bool = False
     """Whether the input is an event of its own rather than the value of an `InputEvent`."""
+    entries: Sequence[Entry] = ()
+    """Of a run that is made of another one: what its journal has beyond the acceptance. It
+    becomes durable with it, as the two that follow do; where the id is known, nothing does."""
+    outputs: Sequence[SentEvent] = ()
+    """Outputs that it has sent, in order."""
+    blobs: Mapping[bytes, Payload] | None = None
+    """What its entries refer to; see `Write.blobs`."""
 
 
 class AcceptedRun(msgspec.Struct, frozen=True, gc=False):
@@ -91,6 +99,16 @@ class OutputRow:
     run_id: str
     key: str
     event: SentEvent
+
+
+class Pause(msgspec.Struct, frozen=True):
+    """That no further run of an agent starts, or none of one key."""
+
+    agent: str
+    key: str | None
+    """None: whatever the key."""
+    reason: str
+    at: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -290,6 +308,29 @@ class Store(Protocol):
 
         Raises:
             StoreError: It cannot be kept.
+        """
+        ...
+
+    async def pauses(self) -> list[Pause]:
+        """What is paused, by agent and key; the pause of a whole agent first."""
+        ...
+
+    async def pause(self, pause: Pause) -> None:
+        """Keep a pause until `resume`; durable on return. It takes the place of an earlier one.
+
+        Raises:
+            StoreError: It cannot be kept.
+        """
+        ...
+
+    async def resume(self, agent: str, key: str | None) -> bool:
+        """Forget the pause of an agent, or of one key of it; durable on return.
+
+        Returns:
+            Whether there was one.
+
+        Raises:
+            StoreError: It cannot be forgotten.
         """
         ...
 

@@ -15,6 +15,7 @@ from durable_agents.journal import BATCH_BITS, RunStatus
 from durable_agents.store._atomic import atomic
 from durable_agents.store._claims import Beat, ClaimedRun, Pulse
 from durable_agents.store._membership import BeatWrite, Found, Membership, SharedQueue, register
+from durable_agents.store._pauses import as_pauses
 from durable_agents.store._port import AcceptedRun, Write
 from durable_agents.store._transaction import Known, Transaction
 from durable_agents.store._write_queue import Acceptance, QueuedWrite
@@ -59,6 +60,8 @@ class SharedTransaction:
         self._holds_memory = False
         self._position = 0
         self._may_claim = False
+        self._paused: set[tuple[str, str | None]] = set()
+        """Agents and keys of which nothing is claimed."""
 
     @property
     def size(self) -> int:
@@ -101,6 +104,7 @@ class SharedTransaction:
         self._number_all(connection)
         known = self._rows.write(connection)
         self._give_back(connection)
+        self._paused = self._find_paused(connection)
         self._claim_accepted(connection, known)
         beats = [(q, q.write.beat) for q in self._batch if isinstance(q.write, BeatWrite)]
         if beats:
@@ -139,7 +143,7 @@ class SharedTransaction:
             if isinstance(write, Acceptance):
                 number += 1
                 queued.body = self._queue.number(write, number)
-                self._rows.accept(queued, write)
+                self._rows.accept(queued, write, self._next_position)
                 self._last_input = (number, queued.body)
             elif isinstance(write, BeatWrite):
                 continue
@@ -217,6 +221,8 @@ class SharedTransaction:
             )
 
     def _is_first(self, connection: sqlite3.Connection, write: Acceptance) -> bool:
+        if self._is_paused(write.run.agent, write.key):
+            return False
         row = (write.run.agent, write.key, write.number)
         has_earlier = self._sql["has_earlier"]
         return write.run.key is None or not connection.execute(has_earlier, row).fetchone()[0]
@@ -244,6 +250,8 @@ class SharedTransaction:
         """
         if self._found.is_struck_out:
             return False  # what was lost has to end here first
+        if self._is_paused(self._found.agent, None):
+            return True
         room = self._room
         if room <= 0:
             return True
@@ -269,7 +277,7 @@ class SharedTransaction:
         self, connection: sqlite3.Connection, room: int, most_keys: int
     ) -> tuple[list[ClaimedRun], bool]:
         """Runs whose turn it is in their key, and whether all keys were looked at for them."""
-        found, lost = self._found, self._membership.lost
+        found, lost, agent = self._found, self._membership.lost, self._found.agent
         first = cursor = found.cursor
         has_wrapped = not first
         claimed: list[ClaimedRun] = []
@@ -280,7 +288,8 @@ class SharedTransaction:
             if row is not None and not (has_wrapped and first and row[1] >= first):
                 number, key, status, worker, turn = row
                 cursor = f"{key}\0"  # nothing sorts between a key and this
-                if _is_active(RunStatus(status)) and not worker and number not in lost:
+                is_free = not (worker or number in lost or self._is_paused(agent, key))
+                if is_free and _is_active(RunStatus(status)):
                     claimed.append(ClaimedRun(number, key, turn, was_left=worker == _LEFT))
             elif has_wrapped:
                 has_all = True
@@ -294,6 +303,14 @@ class SharedTransaction:
             self._sql["first_of_key"], (self._found.agent, cursor)
         ).fetchone()
         return row
+
+    def _find_paused(self, connection: sqlite3.Connection) -> set[tuple[str, str | None]]:
+        path = str(self._membership.path)
+        pauses = as_pauses(connection.execute(self._sql["pauses"]), path)
+        return {(pause.agent, pause.key) for pause in pauses}
+
+    def _is_paused(self, agent: str, key: str | None) -> bool:
+        return (agent, None) in self._paused or (agent, key) in self._paused
 
     def _is_worked_on(self, connection: sqlite3.Connection) -> bool:
         question = self._sql["is_worked_on"]

@@ -38,10 +38,12 @@ from durable_agents.store._closing import close_each
 from durable_agents.store._committer import Committer
 from durable_agents.store._file_lock import FileLock, SharedLock, owner_text
 from durable_agents.store._membership import Membership, SharedQueue
+from durable_agents.store._pauses import as_fact, as_pauses, fact_name
 from durable_agents.store._port import (
     AcceptedRun,
     NewRun,
     OutputRow,
+    Pause,
     Retention,
     RunRow,
     StoreFacts,
@@ -336,6 +338,21 @@ class SqliteStore:
         """Keep the moment that a schedule has come to; see `Store.keep_moment`."""
         parameters = (moment_name(agent, schedule), moment)
         await self._change(lambda c: c.execute(self._sql["keep_moment"], parameters))
+
+    async def pauses(self) -> list[Pause]:
+        """What is paused; see `Store.pauses`."""
+        return as_pauses(await self._select("pauses", ()), str(self.path))
+
+    async def pause(self, pause: Pause) -> None:
+        """Keep a pause; see `Store.pause`."""
+        fact = as_fact(pause)
+        await self._change(lambda c: c.execute(self._sql["set_meta"], fact))
+
+    async def resume(self, agent: str, key: str | None) -> bool:
+        """Forget a pause; see `Store.resume`."""
+        name = fact_name(agent, key)
+        forget = self._sql["forget_meta"]
+        return await self._change(lambda c: c.execute(forget, (name,)).rowcount) > 0
 
     async def prune(self, retention: Retention) -> int:
         """Forget some runs that have ended; see `Store.prune`."""

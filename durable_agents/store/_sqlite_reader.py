@@ -16,7 +16,8 @@ from typing import Self, TypeVar
 from durable_agents.errors import StoreUnavailableError
 from durable_agents.journal import Entry, RunStatus, decode_blob, decode_row
 from durable_agents.serialization import Payload
-from durable_agents.store._port import OutputRow, RunRow
+from durable_agents.store._pauses import as_pauses
+from durable_agents.store._port import OutputRow, Pause, RunRow
 from durable_agents.store._rows import Row, as_outputs, as_runs
 from durable_agents.store._run_ids import RunIds
 from durable_agents.store._sqlite_file import as_store_error, connect_read_only
@@ -148,6 +149,10 @@ class SqliteReader:
         wanted = None if status is None else int(status)
         parameters = (wanted, wanted, key, key, limit)
         return self._as_runs(await self._select("latest_runs", parameters))
+
+    async def pauses(self) -> list[Pause]:
+        """What is paused; see `Store.pauses`."""
+        return as_pauses(await self._select("pauses", ()), str(self.path))
 
     async def status_counts(self) -> Mapping[RunStatus, int]:
         """How many runs there are of each status that any has."""

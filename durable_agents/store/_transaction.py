@@ -32,6 +32,7 @@ class Transaction:
     __slots__ = (
         "_accepted",
         "_accepted_once",
+        "_beside",
         "_blobs",
         "_forgotten",
         "_memory",
@@ -46,6 +47,8 @@ class Transaction:
         self._sql = sql
         self._accepted: list[Row] = []
         self._accepted_once: list[tuple[QueuedWrite, Row]] = []
+        self._beside: list[tuple[QueuedWrite, list[Row], list[Row]]] = []
+        """Blobs and outputs of those inputs that come with some, if they are taken in."""
         self.rows: list[tuple[int, int, bytes]] = []
         """Of the journals: number, number of the run, and entries. The writer appends them."""
         self._blobs: list[Row] = []
@@ -71,7 +74,9 @@ class Transaction:
         """Whether a path of some key's memory is written."""
         return bool(self._memory or self._forgotten)
 
-    def accept(self, queued: QueuedWrite, acceptance: Acceptance) -> None:
+    def accept(
+        self, queued: QueuedWrite, acceptance: Acceptance, next_position: Callable[[], int]
+    ) -> None:
         """Take an input in; `result` is what its caller is told if it is new."""
         run, number = acceptance.run, acceptance.number  # at first its turn is its number
         queued.result = acceptance.as_accepted()
@@ -80,11 +85,14 @@ class Transaction:
         else:
             row = (number, run.run_id, run.agent, acceptance.key, queued.body, number)
             self._accepted_once.append((queued, row))
+        if run.entries:
+            blobs = _as_rows(number, run.blobs or {})
+            outputs = [(next_position(), number, encode_cell(number, e)) for e in run.outputs]
+            self._beside.append((queued, blobs, outputs))
 
     def add_blobs(self, run: int, blobs: Mapping[bytes, Payload]) -> None:
         """Take in what the entries refer to."""
-        for name, payload in blobs.items():
-            self._blobs.append((run, name, encode_blob(run, name, payload)))
+        self._blobs += _as_rows(run, blobs)
 
     def add_effects(self, write: Write, next_position: Callable[[], int]) -> None:
         """Take in what the entries change beside the journal.
@@ -154,6 +162,10 @@ class Transaction:
             for queued, row in self._accepted_once:
                 if (row[0],) not in new:
                     known[queued] = self._found(connection, row)
+        for queued, blobs, outputs in self._beside:
+            if queued not in known:
+                for_all(connection, sql["add_blob"], blobs)
+                for_all(connection, sql["add_output"], outputs)
         for_all(connection, sql["append"], self.rows)
         for_all(connection, sql["add_blob"], self._blobs)
         for_all(connection, sql["set_status"], self._statuses)
@@ -182,3 +194,7 @@ class Transaction:
         # An id that is there is as good as one that was committed just now.
         ids = [row[1] for _, row in self._accepted_once]
         return all(connection.execute(self._sql["run_by_id"], (i,)).fetchone() for i in ids)
+
+
+def _as_rows(run: int, blobs: Mapping[bytes, Payload]) -> list[Row]:
+    return [(run, name, encode_blob(run, name, payload)) for name, payload in blobs.items()]

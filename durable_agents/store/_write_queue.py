@@ -29,6 +29,14 @@ class Acceptance(msgspec.Struct, gc=False):
         """What the caller of `accept` is told where the run is new."""
         return AcceptedRun(self.number, self.run_id, self.key, is_new=True)
 
+    def encoded(self) -> bytes:
+        """The first row of the run's journal."""
+        run = self.run
+        accepted = RunAccepted(
+            self.run_id, run.agent, self.key, run.input, run.at, run.is_event
+        )
+        return encode_row(self.number, [accepted, *run.entries])
+
 
 QueuedWrite: TypeAlias = Queued[Acceptance | Write]
 Commit: TypeAlias = Callable[
@@ -80,9 +88,8 @@ class WriteQueue:
         number = self._last_number
         run_id = self.run_id(number) if run.run_id is None else run.run_id
         key = run_id if run.key is None else run.key
-        accepted = RunAccepted(run_id, run.agent, key, run.input, run.at, run.is_event)
-        body = encode_row(number, [accepted])
-        return self._commits.enqueue(number, Acceptance(run, number, run_id, key), body)
+        acceptance = Acceptance(run, number, run_id, key)
+        return self._commits.enqueue(number, acceptance, acceptance.encoded())
 
     def append(self, write: Write) -> asyncio.Future[int]:
         """Queue entries of a run."""

@@ -17,6 +17,7 @@ from durable_agents.store import (
     Claims,
     NewRun,
     OutputRow,
+    Pause,
     Retention,
     RunRow,
     Store,
@@ -185,6 +186,18 @@ class CrashingStore:
     async def keep_moment(self, agent: str, schedule: str, moment: int) -> None:
         """Keep the moment that a schedule has come to; not counted as a write of a run."""
         await self._inner.keep_moment(agent, schedule, moment)
+
+    async def pauses(self) -> list[Pause]:
+        """What is paused."""
+        return await self._inner.pauses()
+
+    async def pause(self, pause: Pause) -> None:
+        """Keep a pause; not counted as a write of a run."""
+        await self._inner.pause(pause)
+
+    async def resume(self, agent: str, key: str | None) -> bool:
+        """Forget a pause; not counted as a write of a run."""
+        return await self._inner.resume(agent, key)
 
     async def prune(self, retention: Retention) -> int:
         """Forget some runs that have ended; not counted as a write of a run."""

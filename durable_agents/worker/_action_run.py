@@ -138,7 +138,7 @@ class ActionRun:
         self._delivery: Delivery | None = None
         self.log = state.call_log()
         self._is_first_start = self.log.is_empty
-        seed = f"{run.run_id}/{state.event}:{action.name}"
+        seed = f"{state.seed or run.run_id}/{state.event}:{action.name}"
         self.root = Branch(self.tasks, "", seed, trigger.created_at)
 
     @property

@@ -1,17 +1,24 @@
 """Decisions about runs as data: what a person asks of a worker from another process."""
 
+import asyncio
+from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any, TypeAlias
 
 import msgspec
 
 from durable_agents.clock import Clock
+from durable_agents.errors import RunStateError, UnknownRunError
 from durable_agents.journal import SignalReceived
 from durable_agents.serialization import Codec
-from durable_agents.store import Store
+from durable_agents.store import Pause, Store
 from durable_agents.worker._steering import (
     UNSET,
     Decide,
     cancel,
+    check_fork,
+    edit,
+    fork,
     prune,
     put_back,
     resolution,
@@ -24,9 +31,13 @@ from durable_agents.worker._verbs import RunVerbs
 __all__ = [
     "CancelRun",
     "Command",
+    "ForkRun",
+    "PauseAgent",
     "PruneRuns",
     "ResolveCall",
+    "ResumeAgent",
     "RetryRun",
+    "RetryRuns",
     "SignalRun",
     "execute",
     "execute_stored",
@@ -46,6 +57,14 @@ class RetryRun(msgspec.Struct, frozen=True, tag="retry", forbid_unknown_fields=T
     run: str
     repeat_failed: bool = False
     """Make those calls again whose failure ended their branch."""
+
+
+class RetryRuns(msgspec.Struct, frozen=True, tag="retry-runs", forbid_unknown_fields=True):
+    """Put failed runs back to work, one after the other; those that changed meanwhile stay."""
+
+    runs: list[str]
+    repeat_failed: bool = False
+    """As of `RetryRun`."""
 
 
 class SignalRun(msgspec.Struct, frozen=True, tag="signal", forbid_unknown_fields=True):
@@ -72,6 +91,36 @@ class ResolveCall(msgspec.Struct, frozen=True, tag="resolve", forbid_unknown_fie
     """It did not take effect: make it again."""
 
 
+class ForkRun(msgspec.Struct, frozen=True, tag="fork", forbid_unknown_fields=True):
+    """Make a run of another one, which goes its own way from some call on."""
+
+    run: str
+    id: str
+    """Of the new run."""
+    call: str | None = None
+    """Id of the call; None: from the beginning."""
+    value: Any = msgspec.UNSET
+    """What it returns in the new run: data that JSON can hold."""
+    error: str | None = None
+    """Why it fails there."""
+
+
+class PauseAgent(msgspec.Struct, frozen=True, tag="pause", forbid_unknown_fields=True):
+    """Let no further run start of an agent, or of one key of it."""
+
+    agent: str
+    reason: str
+    key: str | None = None
+    """None: whatever the key."""
+
+
+class ResumeAgent(msgspec.Struct, frozen=True, tag="resume", forbid_unknown_fields=True):
+    """Forget a pause."""
+
+    agent: str
+    key: str | None = None
+
+
 class PruneRuns(msgspec.Struct, frozen=True, tag="prune", forbid_unknown_fields=True):
     """Delete ended runs."""
 
@@ -83,14 +132,26 @@ class PruneRuns(msgspec.Struct, frozen=True, tag="prune", forbid_unknown_fields=
     """Failed ones, too."""
 
 
-Command: TypeAlias = CancelRun | RetryRun | SignalRun | ResolveCall | PruneRuns
+Command: TypeAlias = (
+    CancelRun
+    | RetryRun
+    | RetryRuns
+    | SignalRun
+    | ResolveCall
+    | ForkRun
+    | PauseAgent
+    | ResumeAgent
+    | PruneRuns
+)
 
 
 async def execute(worker: RunVerbs, command: Command) -> int | None:
     """Have a worker do it.
 
     Returns:
-        Of `PruneRuns`, how many runs were forgotten; of `SignalRun`, 1 where it was a new one.
+        Of `PruneRuns`, how many runs were forgotten; of `RetryRuns`, how many go on; of
+        `SignalRun` and `ForkRun`, 1 where it was a new one; of `ResumeAgent`, 1 where there was
+        a pause.
 
     Raises:
         DurableAgentsError: As the worker's own verb does.
@@ -101,11 +162,21 @@ async def execute(worker: RunVerbs, command: Command) -> int | None:
             await worker.cancel(run, reason)
         case RetryRun(run, repeat_failed):
             await worker.retry(run, repeat_failed=repeat_failed)
+        case RetryRuns(runs, repeat_failed):
+            return await _each(runs, partial(worker.retry, repeat_failed=repeat_failed))
         case SignalRun(run, name, value, signal_id):
             return int(await worker.signal(run, name, value, id=signal_id))
         case ResolveCall(run, call, value, error, is_rerun):
             value = UNSET if value is msgspec.UNSET else value
             await worker.resolve(run, call, value=value, error=error, rerun=is_rerun)
+        case ForkRun(run, new_id, call, value, error):
+            value = UNSET if value is msgspec.UNSET else value
+            forked = await worker.fork(run, call, value=value, error=error, id=new_id)
+            return int(forked.is_new)
+        case PauseAgent(agent, reason, key):
+            await worker.pause_agent(agent, key, reason)
+        case ResumeAgent(agent, key):
+            return int(await worker.resume_agent(agent, key))
         case PruneRuns(older_than, keep, failed):
             return await worker.prune(older_than=older_than, keep=keep, failed=failed)
     return None
@@ -125,15 +196,36 @@ async def execute_stored(
             await cancel(store, clock, run, reason)
         case RetryRun(run, repeat_failed):
             await put_back(store, clock, run, retry(repeats_failed=repeat_failed))
+        case RetryRuns(runs, repeat_failed):
+            decide = retry(repeats_failed=repeat_failed)
+            return await _each(runs, partial(put_back, store, clock, decide=decide))
         case SignalRun(run, name, value, signal_id):
             payload = codec.encode(value, f"signal {name!r}")
             received = SignalReceived(name, signal_id or "", payload, clock.now())
             return int(await signal(store, run, received))
         case ResolveCall():
             await put_back(store, clock, command.run, _decision(command, codec))
+        case ForkRun():
+            return int(await _fork(store, command, codec, clock))
+        case PauseAgent(agent, reason, key):
+            await store.pause(Pause(agent, key, reason, clock.now()))
+        case ResumeAgent(agent, key):
+            return int(await store.resume(agent, key))
         case PruneRuns(older_than, keep, failed):
             return await prune(store, retention(clock.now(), older_than, keep, failed=failed))
     return None
+
+
+async def _each(runs: list[str], put_to_work: Callable[[str], Awaitable[object]]) -> int:
+    """Do it to each run, as far as it can be done; returns to how many."""
+    count = 0
+    for run in runs:
+        try:
+            await put_to_work(run)
+        except (RunStateError, UnknownRunError):
+            continue  # it was put back, cancelled or pruned since it was listed
+        count += 1
+    return count
 
 
 def _decision(command: ResolveCall, codec: Codec) -> Decide:
@@ -141,3 +233,14 @@ def _decision(command: ResolveCall, codec: Codec) -> Decide:
     return resolution(
         codec, command.call, value=value, error=command.error, rerun=command.rerun
     )
+
+
+async def _fork(store: Store, command: ForkRun, codec: Codec, clock: Clock) -> bool:
+    """Whether there was no such fork before."""
+    value = UNSET if command.value is msgspec.UNSET else command.value
+    edited = edit(codec, command.call, value=value, error=command.error)
+    new = await fork(store, clock, command.run, command.call, edited, command.id)
+    accepted = await asyncio.shield(store.accept(new))
+    if not accepted.is_new:
+        await check_fork(store, new, accepted.number)
+    return accepted.is_new

@@ -98,7 +98,8 @@ class Dispatcher:
         """A run was accepted; it starts when its turn comes."""
         run = self.endings.handle(accepted)
         if accepted.is_new and accepted.is_claimed:
-            if self.scheduler.offer(accepted.key, accepted.number):
+            is_kept = self.scheduler.offer(accepted.key, accepted.number)
+            if is_kept and not new.entries:
                 self._keep_input(accepted, new)
             self.dispatch()
         return run

@@ -1,4 +1,4 @@
-"""What people decide about runs: cancel, retry, resolve, prune.
+"""What people decide about runs: cancel, retry, resolve, fork, prune.
 
 `recovery` says to which entries a decision comes; here they are written. The functions need
 neither an agent nor a worker, so that a command can decide while nothing runs. Where a worker
@@ -7,7 +7,8 @@ owns the store, `Steering` sees to it that its dispatcher does what was decided.
 
 import asyncio
 import math
-from collections.abc import Callable
+import secrets
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import TypeAlias
 
@@ -20,9 +21,19 @@ from durable_agents.errors import (
     StoreConflictError,
     UnknownRunError,
 )
-from durable_agents.journal import Entry, RunState, RunStatus, SignalReceived
+from durable_agents.forking import Edit, fork_of, renamed
+from durable_agents.journal import Entry, RunForked, RunState, RunStatus, SignalReceived
 from durable_agents.serialization import Codec
-from durable_agents.store import Retention, RunRow, Store, Write, state_of
+from durable_agents.store import (
+    NewRun,
+    Pause,
+    Retention,
+    RunRow,
+    Store,
+    Write,
+    state_in,
+    state_of,
+)
 from durable_agents.worker._dispatcher import Dispatcher
 from durable_agents.worker._run import Ending
 from durable_agents.worker._services import Services
@@ -32,6 +43,10 @@ __all__ = [
     "Decide",
     "Steering",
     "cancel",
+    "check_fork",
+    "edit",
+    "fork",
+    "fork_id",
     "prune",
     "put_back",
     "resolution",
@@ -154,15 +169,99 @@ def resolution(
         raise ValueError(msg)
     if rerun:
         return lambda state, now: recovery.rerun(state, call, now)
+    decided = _outcome(codec, call, value, error, "resolved")
+    payload, has_failed = decided.payload, decided.has_failed
+    return lambda state, now: recovery.settled(state, call, payload, now, has_failed=has_failed)
+
+
+def edit(
+    codec: Codec,
+    at: str | None,
+    *,
+    value: object = UNSET,
+    error: BaseException | str | None = None,
+) -> Edit | None:
+    """What a person has the call come to from which a fork begins; None: it is made again.
+
+    Raises:
+        ValueError: Both a value and an error were given, or one of them and no call.
+        EncodeError: The value cannot be recorded.
+    """
+    if value is UNSET and error is None:
+        return None
+    if at is None or (value is not UNSET and error is not None):
+        msg = "fork takes value= or error= for the call that at= names, not both"
+        raise ValueError(msg)
+    return _outcome(codec, at, value, error, "edited")
+
+
+def _outcome(
+    codec: Codec, call: str | None, value: object, error: BaseException | str | None, verb: str
+) -> Edit:
     what = f"the outcome of call {call}"
     if error is None:
-        payload = codec.encode(value, what)
-    else:
-        if isinstance(error, str):
-            error = CallFailedError("resolved", error)
-        payload = codec.encode_failure(error, what)
-    has_failed = error is not None
-    return lambda state, now: recovery.settled(state, call, payload, now, has_failed=has_failed)
+        return Edit(codec.encode(value, what))
+    if isinstance(error, str):
+        error = CallFailedError(verb, error)
+    return Edit(codec.encode_failure(error, what), has_failed=True)
+
+
+def fork_id(run_id: str) -> str:
+    """An id for a fork of a run."""
+    return f"{run_id}:fork-{secrets.token_hex(4)}"
+
+
+async def fork(  # noqa: PLR0913, PLR0917 - what is forked, from where, as what
+    store: Store, clock: Clock, run_id: str, at: str | None, edited: Edit | None, new_id: str
+) -> NewRun:
+    """A run that has gone the way of another one up to some call, to be accepted.
+
+    Args:
+        store: Where the other run is kept; open.
+        clock: Where the time comes from.
+        run_id: The other run.
+        at: Id of the call; None: from the beginning.
+        edited: What the call came to; None: it is made again.
+        new_id: Id of the new run.
+
+    Raises:
+        UnknownRunError: The store has no such run.
+        RunStateError: It has no such call on record, or one that has no such result.
+        StoreError: It cannot be read.
+    """
+    row = await find(store, run_id)
+    rows = await store.journal(row.number)
+    blobs, outputs = await store.blobs(row.number), await store.outputs_of(row.number)
+    await find(store, run_id)  # it was not pruned meanwhile: all of it was read
+    accepted, _ = state_in(rows, store, row.number)
+    made = fork_of(rows, new_id, at, edited, clock.now())
+    return NewRun(
+        agent=accepted.agent,
+        key=None if accepted.key == run_id else accepted.key,
+        run_id=new_id,
+        input=accepted.input,
+        # What the actions saw of the time so far has to stay as it was.
+        at=accepted.at,
+        is_event=accepted.is_event,
+        entries=made.entries,
+        outputs=[renamed(o.event, f"{run_id}/", f"{new_id}/") for o in outputs[: made.outputs]],
+        blobs=blobs,
+    )
+
+
+async def check_fork(store: Store, new: NewRun, number: int) -> None:
+    """Make sure that the run of an id that was known is the fork that was asked for.
+
+    Raises:
+        RunStateError: It is another one.
+        StoreError: It cannot be read.
+    """
+    _, state = await state_of(store, number)
+    asked, found = new.entries[0], state.forked
+    assert isinstance(asked, RunForked), "a fork begins with what it was made of"
+    if found is None or (found.run, found.call) != (asked.run, asked.call):
+        problem = "there is another run of this id, which is no such fork: choose another id"
+        raise RunStateError(new.run_id or "", problem)
 
 
 async def prune(store: Store, retention: Retention) -> int:
@@ -212,9 +311,11 @@ class Steering:
     Args:
         dispatcher: The worker's.
         services: The worker's.
+        agent: Name of the worker's agent.
     """
 
-    def __init__(self, dispatcher: Dispatcher, services: Services) -> None:
+    def __init__(self, dispatcher: Dispatcher, services: Services, agent: str) -> None:
+        self._agent = agent
         self._dispatcher = dispatcher
         self._services = services
         self._lock = asyncio.Lock()
@@ -252,6 +353,33 @@ class Steering:
             _, state = await state_of(services.store, number)
             recovery.check_signal(state)
         return True
+
+    async def pause(self, pause: Pause) -> None:
+        """See `Worker.pause`."""
+        async with self._lock:
+            await asyncio.shield(self._services.store.pause(pause))
+            self._take([pause])
+
+    async def resume(self, agent: str, key: str | None) -> bool:
+        """See `Worker.resume`."""
+        async with self._lock:
+            was_paused = await asyncio.shield(self._services.store.resume(agent, key))
+            if agent == self._agent and self._services.store.claims is None:
+                self._dispatcher.scheduler.unpause(key)
+                self._dispatcher.dispatch()
+        return was_paused
+
+    async def take_pauses(self) -> None:
+        """What was paused in an earlier life still is; before anything starts."""
+        self._take(await self._services.store.pauses())
+
+    def _take(self, pauses: Iterable[Pause]) -> None:
+        if self._services.store.claims is not None:
+            return  # such runs are not claimed: no worker has them
+        for pause in pauses:
+            if pause.agent == self._agent:
+                self._dispatcher.scheduler.pause(pause.key)
+        self._dispatcher.dispatch()
 
     async def put_back(self, run_id: str, decide: Decide) -> None:
         """See `Worker.retry` and `Worker.resolve`."""

@@ -4,8 +4,9 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator
 from typing import Any
 
-from durable_agents.errors import RunError
+from durable_agents.errors import RunError, RunStateError
 from durable_agents.journal import SignalReceived
+from durable_agents.store import NewRun, Pause
 from durable_agents.worker._endings import output_rows
 from durable_agents.worker._handle import Run
 from durable_agents.worker._outputs import Output, as_output, follow
@@ -13,13 +14,17 @@ from durable_agents.worker._services import Services
 from durable_agents.worker._steering import (
     UNSET,
     Steering,
+    check_fork,
+    edit,
+    fork,
+    fork_id,
     prune,
     resolution,
     retention,
     retry,
 )
 
-__all__ = ["RunVerbs"]
+__all__ = ["RunVerbs", "check_text"]
 
 
 class RunVerbs(ABC):
@@ -33,6 +38,15 @@ class RunVerbs(ABC):
     @abstractmethod
     def is_stopping(self) -> bool:
         """Whether the worker takes nothing in any more."""
+
+    @property
+    @abstractmethod
+    def _agent_name(self) -> str:
+        """Name of the agent that the worker runs."""
+
+    @abstractmethod
+    async def _take_in(self, new: NewRun) -> Run:
+        """Have the store accept a run; it starts when its turn comes."""
 
     def outputs(
         self, consumer: str | None = None, *, after: int | None = None
@@ -169,6 +183,103 @@ class RunVerbs(ABC):
         decide = resolution(codec, call_id, value=value, error=error, rerun=rerun)
         await self._decisions_about(run_id).put_back(run_id, decide)
 
+    async def fork(
+        self,
+        run_id: str,
+        at: str | None = None,
+        *,
+        value: object = UNSET,
+        error: BaseException | str | None = None,
+        id: str | None = None,  # noqa: A002 - the public name
+    ) -> Run:
+        """Make a run of another one, which goes its own way from some call on.
+
+        It has the same agent, input and key. What had settled before that call is on its record
+        from the start, outputs included, and is not repeated; the call itself is made again, or
+        has the result that is given here; all that came later is its own to do. Its effects are
+        its own, too: a payment behind that call is paid once more. The other run stays as it
+        is, whatever it has come to. The fork goes to the end of the line of its key; durable on
+        return, all or nothing.
+
+        Args:
+            run_id: The other run.
+            at: Id of the call, as `CallInfo.call_id` and `show` have it. A wait for a signal is
+                one, too. Default: none, the fork begins at the beginning.
+            value: What the call returns in the fork.
+            error: What it raises instead, or the text of a `CallFailedError`.
+            id: Id of the fork; makes the call idempotent. Default: one is made up.
+
+        Returns:
+            The fork.
+
+        Raises:
+            ValueError: Both `value` and `error` were given, or one of them without `at`.
+            UnknownRunError: The store has no such run.
+            RunStateError: It has no such call on record (the error names those that it has), or
+                one that has no such result; it is another agent's; or the id is another run's.
+            EncodeError: The value cannot be recorded.
+            RunError: The worker is stopping.
+            StoreError: It cannot be recorded.
+        """
+        services = self._opened
+        self._decisions_about(run_id)
+        edited = edit(services.codec, at, value=value, error=error)
+        new_id = fork_id(run_id) if id is None else id
+        new = await fork(services.store, services.clock, run_id, at, edited, new_id)
+        if new.agent != self._agent_name:
+            problem = f"its agent is {new.agent!r}, that of this worker {self._agent_name!r}"
+            raise RunStateError(run_id, problem)
+        run = await self._take_in(new)
+        if not run.is_new:
+            await check_fork(services.store, new, run.number)
+        services.outputs.announce()
+        return run
+
+    async def pause(
+        self, key: str | None = None, *, reason: str = "paused by a person"
+    ) -> None:
+        """Let no further run start, of one key or at all; durable on return, until `resume`.
+
+        Runs that are under way go on, inputs are accepted and wait. A restart changes nothing:
+        what was under way when the worker stopped waits with the others then.
+
+        Args:
+            key: The key. Default: whatever the key.
+            reason: For people, in `durable-agents runs`.
+
+        Raises:
+            StoreError: It cannot be recorded.
+            TypeError: The key or the reason is no text.
+            ValueError: The key or the reason cannot be written as UTF-8.
+            RuntimeError: The worker is not open.
+        """
+        await self.pause_agent(self._agent_name, key, reason)
+
+    async def resume(self, key: str | None = None) -> bool:
+        """Let runs start again, of one key or at all; keys that are paused themselves stay so.
+
+        Args:
+            key: The key. Default: the pause that holds whatever the key.
+
+        Returns:
+            Whether it was paused.
+
+        Raises:
+            StoreError: It cannot be recorded.
+        """
+        return await self.resume_agent(self._agent_name, key)
+
+    async def pause_agent(self, agent: str, key: str | None, reason: str) -> None:
+        """The same as `pause` for any agent with runs in the store, by its name."""
+        check_text("reason", reason)
+        if key is not None:
+            check_text("key", key)
+        await self._decisions.pause(Pause(agent, key, reason, self._opened.clock.now()))
+
+    async def resume_agent(self, agent: str, key: str | None) -> bool:
+        """The same as `resume` for any agent with runs in the store, by its name."""
+        return await self._decisions.resume(agent, key)
+
     async def prune(
         self, *, older_than: float | None = None, keep: int | None = None, failed: bool = False
     ) -> int:
@@ -204,6 +315,27 @@ class RunVerbs(ABC):
     def _decisions_about(self, run_id: str) -> Steering:
         if self.is_stopping:
             raise RunError(run_id, "the worker is stopping and takes no decisions")
+        return self._decisions
+
+    @property
+    def _decisions(self) -> Steering:
         _ = self._opened
         assert self._steering is not None, "an open worker has it"
         return self._steering
+
+
+def check_text(name: str, text: object) -> None:
+    """Refuse what is no text, or none that a store could hold.
+
+    Raises:
+        TypeError: It is no text.
+        ValueError: It cannot be written as UTF-8.
+    """
+    if not isinstance(text, str):
+        msg = f"{name} is {type(text).__name__}, expected str; use str(...)"
+        raise TypeError(msg)
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        msg = f"{name} {text!r} cannot be written as UTF-8: {error}"
+        raise ValueError(msg) from error

@@ -19,7 +19,7 @@ class Executed(NamedTuple):
     by_owner: bool
     """Whether a worker did it; otherwise the next worker will see it."""
     affected: int | None
-    """Of `PruneRuns`, how many runs were forgotten; of `SignalRun`, 1 where it is new."""
+    """Of some commands, how many runs it came to; see `execute`."""
 
 
 async def carry_out(command: Command, store: SqliteStore, owner: str) -> Executed:

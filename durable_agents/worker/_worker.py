@@ -31,7 +31,7 @@ from durable_agents.worker._services import UNWINDING_SECONDS, Services, make_se
 from durable_agents.worker._settings import WorkerSettings
 from durable_agents.worker._shared_dispatcher import SharedDispatcher
 from durable_agents.worker._steering import Steering
-from durable_agents.worker._verbs import RunVerbs
+from durable_agents.worker._verbs import RunVerbs, check_text
 
 __all__ = ["Worker", "WorkerStatistics"]
 
@@ -119,7 +119,8 @@ class Worker(RunVerbs):
             )
             self._check_privacy(facts)
             self._dispatcher = self._make_dispatcher(services, owner)
-            self._steering = Steering(self._dispatcher, services)
+            self._steering = Steering(self._dispatcher, services, self._plan.name)
+            await self._steering.take_pauses()
             await self._dispatcher.find_open_runs(was_closed=facts.was_closed)
         except BaseException:
             await self._store.close()
@@ -183,19 +184,13 @@ class Worker(RunVerbs):
         if self._stopping is not None:
             raise RunError(id or "(new)", "the worker is stopping and takes nothing in")
         if key is not None:
-            _check_text("key", key)
-        if id is not None:
-            _check_text("id", id)
+            check_text("key", key)
         event = self._plan.decode_input(value)
         recorded = _recorded(event)
         payload = services.codec.encode(recorded, "the input")
         is_event = recorded is event
         new = NewRun(self._plan.name, key, id, payload, services.clock.now(), is_event)
-        run: asyncio.Future[Run] = self._loop.create_future()
-        # Not awaited itself: if its submitter is cancelled, an accepted run must start all the
-        # same, and runs are offered in the order in which they were accepted.
-        self._store.accept(new).add_done_callback(partial(self._accepted, new, run))
-        return await run
+        return await self._take_in(new)
 
     def process(
         self,
@@ -262,6 +257,10 @@ class Worker(RunVerbs):
                 self._loop.remove_signal_handler(number)
 
     @property
+    def _agent_name(self) -> str:
+        return self._plan.name
+
+    @property
     def is_stopping(self) -> bool:
         """Whether the worker takes nothing in any more."""
         return self._stopping is not None
@@ -299,6 +298,15 @@ class Worker(RunVerbs):
                 'pickle="signed" and a secret, or pickle="refuse"'
             )
             raise StoreError(name_of(self._store), problem)
+
+    async def _take_in(self, new: NewRun) -> Run:
+        if new.run_id is not None:
+            check_text("id", new.run_id)
+        run: asyncio.Future[Run] = self._loop.create_future()
+        # Not awaited itself: if its submitter is cancelled, an accepted run must start all the
+        # same, and runs are offered in the order in which they were accepted.
+        self._store.accept(new).add_done_callback(partial(self._accepted, new, run))
+        return await run
 
     def _accepted(
         self,
@@ -349,14 +357,3 @@ def _recorded(event: Event) -> object:
     if type(event) is not InputEvent:
         return event
     return cast("InputEvent[object]", event).input
-
-
-def _check_text(name: str, text: object) -> None:
-    if not isinstance(text, str):
-        msg = f"{name} is {type(text).__name__}, expected str; use str(...) for other keys"
-        raise TypeError(msg)
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        msg = f"{name} {text!r} cannot be written as UTF-8: {error}"
-        raise ValueError(msg) from error

@@ -11,10 +11,11 @@ from typing import Any, TypeVar
 import pytest
 
 from durable_agents import Agent, SqliteStore, Worker, WorkerSettings
-from durable_agents.cli import main
+from durable_agents.cli import _retry, main
 from durable_agents.cli._agents import load_agent
+from durable_agents.cli._steer import steer
 from durable_agents.store import StoreFacts
-from durable_agents.worker import Command, _visit
+from durable_agents.worker import Command, Executed, _visit
 from tests.cli._job import Job
 
 T = TypeVar("T")
@@ -167,6 +168,87 @@ def test_a_failed_run_is_retried(job: Job) -> None:
     assert [1] == [line["value"] for line in job.outputs()]
 
 
+@pytest.fixture
+def dead_letters(job: Job) -> Job:
+    """Runs `a`, `b` and `c` that failed, in this order, and `d` that completed."""
+    orders = [("a", "tea", -1), ("b", "nut", -22), ("c", "tea", -3), ("d", "tea", 4)]
+    job.give(*({"product": p, "amount": amount, "n": n} for n, p, amount in orders))
+    assert 1 == job.run("--id=n")
+    return job
+
+
+@pytest.mark.parametrize(
+    ("options", "found"),
+    [
+        ([], "abc"),
+        (["--key=tea"], "ac"),
+        (["--key=rice"], ""),
+        (["--agent=shop"], "abc"),
+        (["--agent=other"], ""),
+        (["--error=-22 is owed"], "b"),
+        (["--limit=2"], "ab"),
+        (["--key=tea", "--error=ValueError", "--limit=1"], "a"),
+    ],
+    ids=" ".join,
+)
+def test_dead_letters_are_listed_and_put_back_together(
+    options: list[str], found: str, dead_letters: Job
+) -> None:
+    """Those that are wanted; a rehearsal lists the same and changes nothing."""
+    arguments = ["retry", "--all-failed", f"--store={dead_letters.store}", *options]
+
+    assert 0 == dead_letters.command(*arguments, "--dry-run")
+    *rehearsed, would = dead_letters.written.splitlines()
+    assert list(found) == [line.split()[0] for line in rehearsed[3:]]
+    assert would.endswith("failed runs would be put back to work")
+    assert ["failed"] * 3 == [status(dead_letters, run) for run in "abc"]
+    assert 0 == dead_letters.command(*arguments)
+    *listed, told = dead_letters.written.splitlines()
+    assert (rehearsed, would) == (listed, told.replace("are put", "would be put"))
+    assert told.startswith(f"{len(found)} of ")
+    again = {run for run in "abcd" if status(dead_letters, run) == "accepted"}
+    assert set(found) == again
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_dead_letters_are_put_back_by_the_worker_that_has_them(
+    dead_letters: Job, *, shared: bool
+) -> None:
+    """They run again at once."""
+    store = f"--store={dead_letters.store}"
+
+    def command() -> int:
+        return dead_letters.command("retry", "--all-failed", "--repeat-failed", store)
+
+    assert 0 == with_worker(dead_letters, command, shared=shared, agent="agent")
+    assert "3 of 3 failed runs are put back to work" in dead_letters.written
+    steps = [[step["what"] for step in shown(dead_letters, run)["steps"]] for run in "abc"]
+    assert [("run retried", "run failed")] * 3 == [
+        (next(s for s in found if s == "run retried"), found[-1]) for found in steps
+    ]
+
+
+def test_a_dead_letter_that_changed_since_it_was_listed_stays(
+    dead_letters: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody else decided about it; the others are put back."""
+    monkeypatch.setattr(_retry, "_RUNS_AT_ONCE", 1)
+    store = f"--store={dead_letters.store}"
+    decided = [["cancel", "b", store]]
+
+    def put_back(path: Path, command: Command, told: str) -> Executed:
+        while decided:
+            assert 0 == dead_letters.command(*decided.pop())
+        return steer(path, command, told)
+
+    monkeypatch.setattr(_retry, "steer", put_back)
+    assert 0 == dead_letters.command("retry", "--all-failed", store)
+
+    assert "2 of 3 failed runs are put back to work" in dead_letters.written
+    assert "1 had changed meanwhile, and stay as they are\n" == dead_letters.told
+    assert ["accepted", "cancelled", "accepted"] == [status(dead_letters, r) for r in "abc"]
+
+
 def test_a_parked_run_is_cancelled_with_a_reason(parked: Job) -> None:
     """It ends at once, and its key goes on."""
     options = [f"--store={parked.store}", "--reason=the shop is closed"]
@@ -200,6 +282,14 @@ def test_ended_runs_are_pruned(job: Job) -> None:
         (["cancel", "b"], "run b: the store has no run of this id"),
         (["resolve", "b", "--rerun"], "run b: the store has no run of this id"),
         (["resolve", "a", "0:x:root:7", "--rerun"], "calls in doubt: 0:sell_asking:root:0"),
+        (["retry"], "the id of a run, or --all-failed"),
+        (["retry", "a", "--all-failed"], "the id of a run, or --all-failed"),
+        (["retry", "a", "--limit=1"], "go with --all-failed"),
+        (["retry", "a", "--dry-run"], "go with --all-failed"),
+        (["fork", "b"], "run b: the store has no run of this id"),
+        (["fork", "a", "0:x:root:7"], "it has no call '0:x:root:7' on record; calls: 0:sell_"),
+        (["fork", "a", "--value=1"], "say which call has this outcome"),
+        (["fork", "a", "--id=a"], "there is another run of this id"),
         (["prune"], "say what to keep"),
     ],
 )
@@ -234,6 +324,9 @@ def test_a_completed_run_stays_as_it_is(command: str, job: Job) -> None:
         ["resolve", "a", "--value={"],
         ["resolve", "a", "--value=" + "[" * 100_000],
         ["resolve", "a", "--value=\udcff"],
+        ["fork", "a", "0:x:root:7", "--value=1", "--error=no"],
+        ["pause"],
+        ["pause", "shop", "--key=\udcff"],
         ["prune", "--older-than=soon"],
         ["prune", "--keep=-1"],
         ["runs", "--status=lost"],
@@ -255,8 +348,12 @@ def test_a_wrong_command_line_is_a_usage_error(arguments: list[str], job: Job) -
         ["runs"],
         ["show", "a"],
         ["retry", "a"],
+        ["retry", "--all-failed"],
         ["cancel", "a"],
         ["resolve", "a", "--rerun"],
+        ["fork", "a"],
+        ["pause", "shop"],
+        ["resume", "shop"],
         ["prune", "--keep=1"],
     ],
 )
@@ -317,6 +414,82 @@ def test_a_signal_reaches_a_run_that_waits(job: Job, *, owned: bool) -> None:
     assert "signal paid for run a: " in job.written
     assert [[True, 3]] == outputs_of_life(job, agent)
     assert 2 == sum(step["what"] == "signal received" for step in shown(job)["steps"])
+
+
+@pytest.mark.parametrize("mode", ["owned", "shared", "nobody's"])
+def test_a_run_is_forked_by_its_worker_or_in_the_store(job: Job, mode: str) -> None:
+    """The other run stays as it is; the timeline of the fork says whence it comes."""
+    job.give({"product": "tea", "amount": 1, "n": "a"})
+    job.run("--id=n")
+    before, store = shown(job), f"--store={job.store}"
+    call = "0:sell:root:0"
+
+    def commands() -> list[tuple[int, str]]:
+        edited = ["fork", "a", call, "--value=40", "--id=b"]
+        forks = [
+            edited,
+            edited,
+            ["fork", "a", call, "--error=sold out", "--id=c"],
+            ["fork", "a"],
+        ]
+        return [(job.command(*arguments, store), job.written) for arguments in forks]
+
+    told = commands() if mode == "nobody's" else None
+    worked = with_worker(
+        job, commands if told is None else list, agent="agent", shared=mode == "shared"
+    )
+    told = told or worked
+
+    who = "its worker has it" if mode == "owned" else "the next worker takes it up"
+    assert [0, 0, 0, 0] == [code for code, _ in told]
+    assert f"run b is forked from run a: {who}\n" == told[0][1]
+    assert "run b is forked from run a: it was made before\n" == told[1][1]
+    assert told[3][1].startswith("run a:fork-")
+    fork = shown(job, "b")
+    assert ("completed", [{"product": "tea", "sum": 40}]) == (fork["status"], fork["outputs"])
+    assert ("run forked", f"from run a, before {call}") == (
+        fork["steps"][1]["what"],
+        fork["steps"][1]["detail"],
+    )
+    assert "sold out" in shown(job, "c")["reason"]
+    assert before == shown(job)
+    assert 0 == job.command("doctor", store)
+
+
+@pytest.mark.parametrize("owned", [True, False])
+def test_a_key_is_paused_and_resumed(job: Job, *, owned: bool) -> None:
+    """By its worker, or in the store; what is paused is listed."""
+    job.give({"product": "tea", "amount": 1, "n": "a"})
+    job.run("--id=n")
+    store = f"--store={job.store}"
+
+    def pause() -> list[tuple[int, str]]:
+        asked = [["pause", "shop", "--key=tea", "--reason=no\ttea"], ["pause", "shop"]]
+        return [(job.command(*arguments, store), job.written) for arguments in asked]
+
+    def resume() -> list[tuple[int, str]]:
+        asked = [["resume", "shop"], ["resume", "shop", "--key=tea"], ["resume", "shop"]]
+        return [(job.command(*arguments, store), job.written) for arguments in asked]
+
+    paused = with_worker(job, pause, agent="agent") if owned else pause()
+    assert [
+        (0, "agent shop, key tea, is paused: no\\ttea\n"),
+        (0, "agent shop is paused: paused by a person\n"),
+    ] == paused
+    assert 0 == job.command("runs", store)
+    *_, every, one, _ = job.written.splitlines()
+    assert every.startswith("paused since 2")
+    assert "agent shop, all keys: paused by" in every
+    assert one.endswith("agent shop, key tea: no\\ttea")
+    assert 0 == job.command("runs", store, "--json")
+    listed = json.loads(job.written)["paused"]
+    assert [("shop", None), ("shop", "tea")] == [(p["agent"], p["key"]) for p in listed]
+    resumed = with_worker(job, resume, agent="agent") if owned else resume()
+    assert [
+        (0, "agent shop goes on\n"),
+        (0, "agent shop, key tea, goes on\n"),
+        (0, "agent shop was not paused\n"),
+    ] == resumed
 
 
 def waits(view: dict[str, Any]) -> list[dict[str, Any]]:

@@ -20,7 +20,7 @@ from durable_agents.journal import (
     batch_of,
 )
 from durable_agents.serialization import Payload
-from durable_agents.store import AcceptedRun, NewRun, Retention, RunRow, Write
+from durable_agents.store import AcceptedRun, NewRun, Pause, Retention, RunRow, Write
 
 PAYLOAD = Payload("plain", b"\x01")
 LONE_SURROGATE = "\ud800"
@@ -142,6 +142,65 @@ async def test_an_id_that_the_store_made_up_is_not_given_to_another_input(
         store.accept(new(run_id=accepted.run_id))
     with pytest.raises(ValueError, match="choose another"):
         store.accept(new(run_id=f"{token}-{int(number) + 1}"))
+
+
+def made(run_id: str | None) -> NewRun:
+    """One that has entries, outputs and blobs from the start."""
+    outputs, blobs = [sent("1"), sent("2")], {b"hash": PAYLOAD}
+    entries = (note("a"), note("b"))
+    return NewRun(
+        "shop", "k", run_id, PAYLOAD, 1.0, entries=entries, outputs=outputs, blobs=blobs
+    )
+
+
+@pytest.mark.parametrize("run_id", [None, "made"])
+async def test_a_run_may_be_accepted_with_all_that_it_is_made_of(
+    store: Store, run_id: str | None
+) -> None:
+    """In the row of its acceptance; also after a restart."""
+    accepted = await store.accept(made(run_id))
+    await reopen(store)
+
+    number = accepted.number
+    entry = RunAccepted(accepted.run_id, "shop", "k", PAYLOAD, 1.0)
+    assert [(0, [entry, note("a"), note("b")])] == await store.journal(number)
+    assert [sent("1"), sent("2")] == [row.event for row in await store.outputs_of(number)]
+    assert [1, 2] == [row.position for row in await store.outputs(after=0, limit=9)]
+    assert {b"hash": PAYLOAD} == await store.blobs(number)
+    await store.append(write(number, "c", outputs=[sent("3")]))
+    assert ["a", "b", "c"] == await texts(store, number)
+    assert ["1", "2", "3"] == [row.event.event_id for row in await store.outputs_of(number)]
+
+
+async def test_of_a_run_whose_id_is_known_nothing_is_taken_in(store: Store) -> None:
+    """Neither under its own number nor under that of the run that is there."""
+    first, again = await asyncio.gather(
+        store.accept(new(run_id="made")), store.accept(made("made"))
+    )
+
+    assert (first.number, False) == (again.number, again.is_new)
+    assert {} == await store.blobs(first.number) == await store.blobs(first.number + 1)
+    assert [] == await store.outputs(after=0, limit=9)
+    assert 1 == len((await store.journal(first.number))[0][1])
+
+
+async def test_pauses_are_kept_until_they_are_resumed(store: Store) -> None:
+    """For whole agents and for keys, whatever their names; also over a restart."""
+    pauses = [
+        Pause("a", None, "all", 1.0),
+        Pause("a", "", "empty", 2.0),
+        Pause("a", 'k","', "odd", 3.0),
+        Pause("b-", "é", "other", 4.0),
+    ]
+    for pause in reversed(pauses):
+        await store.pause(pause)
+    await reopen(store)
+
+    assert pauses == await store.pauses()
+    assert [True, False] == [await store.resume("a", None) for _ in range(2)]
+    assert not await store.resume("b", "k")
+    await store.pause(Pause("a", "", "again", 5.0))
+    assert [Pause("a", "", "again", 5.0), *pauses[2:]] == await store.pauses()
 
 
 UNKNOWN_IDS = ["unknown", "", "{token}", "{token}-", "{token}-0", "{token}-01", "{token}-٣"]

@@ -22,10 +22,12 @@ from durable_agents.journal import (
     Entry,
     EventState,
     MemoryUpdate,
+    RowCopied,
     RunAccepted,
     RunCancelled,
     RunCompleted,
     RunFailed,
+    RunForked,
     RunParked,
     RunRetried,
     RunState,
@@ -381,3 +383,21 @@ def test_the_first_mark_of_a_change_counts() -> None:
 
     assert {"a": 1, "b": 2} == fold(STARTED, one, other, again).versions
     assert 2 == fold(STARTED, over, one, over).starts_without_progress
+
+
+def test_what_a_fork_has_copied_keeps_the_numbers_of_its_rows() -> None:
+    """They say which outcomes arrived together; its own ones come after them."""
+    forked = RunForked("other", "0:charge:root:1", {0: "first"}, 9.0)
+    begin = [ACCEPTED, forked, RowCopied(70, 9.0), STARTED, settled(0), RowCopied(80, 9.0)]
+    state = RunState.of([(0, [*begin, settled(1)]), (100, [settled(2)])])
+
+    action = state.actions[0, "charge"]
+    assert [70, 80, 100] == [record.seq for record in action.records.values()]
+    assert (forked, "first") == (state.forked, action.seed)
+
+
+def test_an_action_that_is_not_copied_has_the_random_numbers_of_its_own_run() -> None:
+    """Whether or not its run is a fork."""
+    assert fold(STARTED).actions[0, "charge"].seed is None
+    forked = RunForked("other", "0:other:root:1", {1: "other"}, 9.0)
+    assert fold(forked, STARTED).actions[0, "charge"].seed is None

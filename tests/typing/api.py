@@ -16,6 +16,7 @@ from durable_agents import (
     Output,
     OutputEvent,
     RetryPolicy,
+    Run,
     RunnerContext,
     SqliteStore,
     Worker,
@@ -145,6 +146,10 @@ async def steer() -> None:
         await worker.retry("order-7", repeat_failed=True)
         await worker.resolve("order-7", "0:pay:root:0", value=None)
         await worker.resolve("order-7", error=ValueError("declined"))
+        assert_type(await worker.fork("order-7", "0:pay:root:0", value=None), Run)
+        assert_type(await worker.fork("order-7", at="0:pay:root:0", error="no", id="x"), Run)
+        await worker.pause("order-7", reason="closed")
+        assert_type(await worker.resume("order-7"), bool)
         assert_type(await worker.prune(older_than=60.0, keep=10), int)
         async for output in worker.outputs("report"):
             assert_type(output, Output[Any])

@@ -17,9 +17,13 @@ from durable_agents.worker import _control
 from durable_agents.worker._commands import (
     CancelRun,
     Command,
+    ForkRun,
+    PauseAgent,
     PruneRuns,
     ResolveCall,
+    ResumeAgent,
     RetryRun,
+    RetryRuns,
 )
 from durable_agents.worker._control import ControlServer, ask_owner, reply_to
 
@@ -86,6 +90,10 @@ async def test_each_command_arrives_as_it_was_given(path: Path) -> None:
     commands: list[Command] = [
         CancelRun("a", "no longer needed"),
         RetryRun("b", repeat_failed=True),
+        RetryRuns(["b", "c"], repeat_failed=True),
+        ForkRun("b", "d", "0:x:root:1", value=None),
+        PauseAgent("shop", "closed", "tea"),
+        ResumeAgent("shop"),
         ResolveCall("c", "0:x:root:1", value={"n": 1}),
         ResolveCall("c", value=None),
         ResolveCall("d", error="it never arrived"),
@@ -96,7 +104,7 @@ async def test_each_command_arrives_as_it_was_given(path: Path) -> None:
         results = [await ask_owner(path, command) for command in commands]
 
     assert commands == recorder.commands
-    assert [None, None, None, None, None, None, 3] == results
+    assert [*[None] * 10, 3] == results
 
 
 async def test_an_error_of_ours_comes_back_as_what_it_is(path: Path) -> None:

@@ -33,6 +33,12 @@ INSERT INTO blobs (run, hash, body) VALUES (?, ?, ?) ON CONFLICT (run, hash) DO 
 -- set_meta: a fact about the store
 INSERT INTO meta (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value;
 
+-- pauses: the facts that something is paused; between the characters "," and "-"
+SELECT name, value FROM meta WHERE name >= '["paused",' AND name < '["paused"-';
+
+-- forget_meta: a fact that is none any more
+DELETE FROM meta WHERE name = ?;
+
 -- meta: all facts about the store
 SELECT name, value FROM meta;
 
