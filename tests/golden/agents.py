@@ -211,6 +211,22 @@ async def overtakes(event: Input, ctx: Context) -> None:
     ctx.output([*both, await ctx.durable(plain, 0)])
 
 
+async def waits(event: Input, ctx: Context) -> None:
+    """A version, sleeps, timeouts that fire and that do not, and a signal."""
+    version = ctx.version("golden", 1, 2)
+    await ctx.sleep(0.001)
+    await asyncio.gather(ctx.sleep(0.001), ctx.durable(plain, event.input))
+    try:
+        async with ctx.timeout(0.001):
+            await ctx.durable(never)
+    except TimeoutError:
+        version += 10
+    async with ctx.timeout(3600):
+        found = await ctx.durable(plain, 2)
+    sent = await ctx.wait_for_signal("go")
+    ctx.output([version, found, sent, await ctx.durable(plain, 3)])
+
+
 def agent_of(name: str, body: Callable[..., Coroutine[Any, Any, Any]], **options: Any) -> Agent:
     """An agent with one action that is fired by its inputs."""
     agent = Agent(name)
@@ -235,6 +251,7 @@ AGENTS = {
     "cancelled": agent_of("cancelled", cancelled),
     "clears": agent_of("clears", clears),
     "overtakes": agent_of("overtakes", overtakes),
+    "waits": agent_of("waits", waits),
 }
 CODECS = {
     "plain": Codec(),

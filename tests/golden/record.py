@@ -1,6 +1,7 @@
 """Records the golden journals of today's version: `python -m tests.golden.record VERSION`.
 
 What is there of a version is never recorded anew: it is the proof that later code reads it.
+So a kind of store that was added since is all that is recorded of a version that is there.
 """
 
 import asyncio
@@ -106,7 +107,27 @@ async def signed(stage: Stage) -> None:
     await stage.crash("forms", "forms", 27)
 
 
-STORES = {"finished": finished, "unfinished": unfinished, "signed": signed}
+async def waiting(stage: Stage) -> None:
+    """Runs that slept and were signalled: one that has ended, its fork, and one that waits."""
+    for run_id in ("waits", "still waits"):
+        async with stage.worker("waits") as worker:
+            await worker.submit(1, id=run_id)
+            if run_id == "waits":
+                await worker.signal(run_id, "go", {"sent": 1})
+                await worker.drain()
+                await worker.fork(run_id, at="0:act:root:5", id="forked")
+                await worker.drain()
+            else:
+                while not worker.statistics().resting:  # noqa: ASYNC110 - nothing tells
+                    await asyncio.sleep(0.001)
+
+
+STORES = {
+    "finished": finished,
+    "unfinished": unfinished,
+    "signed": signed,
+    "waiting": waiting,
+}
 
 
 def dump(path: Path) -> str:
@@ -129,8 +150,10 @@ def restore(dumped: Path, path: Path) -> None:
 def main(version: str) -> None:
     """Record every store of a version."""
     folder = FOLDER / version
-    folder.mkdir()
+    folder.mkdir(exist_ok=True)
     for name, play in STORES.items():
+        if (folder / f"{name}.sql").exists():
+            continue
         with tempfile.TemporaryDirectory() as scratch:
             path = Path(scratch, f"{name}.db")
             codec = "signed" if name == "signed" else "plain"

@@ -159,7 +159,7 @@ async def test_every_run_replays_against_its_agent(
         report = await assert_replays(agent, path, codec=codec_of(name), patience_seconds=0.2)
         actions += report.actions
 
-    assert {"finished": 8, "unfinished": 3, "signed": 2}[name] == actions
+    assert {"finished": 8, "unfinished": 3, "signed": 2, "waiting": 3}[name] == actions
     assert [] == MADE
 
 
@@ -219,3 +219,23 @@ async def test_an_unfinished_run_goes_on_to_its_end(
     assert 0 < len(MADE) < 25
     assert dict.fromkeys(before, 1) == {call: after[call] for call in before}
     assert {1} == set(after.values())
+
+
+@every_version
+async def test_a_run_that_waits_goes_on_when_it_is_signalled(
+    version: str, tmp_path: Path
+) -> None:
+    """What was slept, timed out and decided before is not slept, timed out or decided anew."""
+    path = store_of(version, "waiting", tmp_path)
+
+    async with Worker(AGENTS["waits"], store=SqliteStore(path), settings=SETTINGS) as worker:
+        waits, forked, still_waits = [
+            await worker.submit(1, id=run_id) for run_id in ("waits", "forked", "still waits")
+        ]
+        await worker.signal("still waits", "go", 2)
+        outputs = [await run.result() for run in (waits, forked, still_waits)]
+
+    found = {"number": 2}, {"number": 3}
+    of_sent = [[12, found[0], {"sent": 1}, found[1]]]
+    assert [of_sent, of_sent, [[12, found[0], 2, found[1]]]] == outputs
+    assert ["plain"] == MADE
