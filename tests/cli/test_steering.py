@@ -492,6 +492,23 @@ def test_a_key_is_paused_and_resumed(job: Job, *, owned: bool) -> None:
     ] == resumed
 
 
+def test_lines_of_a_paused_key_are_counted_and_not_waited_for(job: Job) -> None:
+    """The same command goes on with them when the key is resumed."""
+    store = f"--store={job.store}"
+    job.give({"product": "nut", "amount": 1, "n": "first"})
+    job.run("--id=n")
+    assert 0 == job.command("pause", "shop", "--key=tea", store)
+    job.give(
+        *({"product": p, "amount": 1, "n": f"{p} {n}"} for p in ("tea", "nut") for n in "12")
+    )
+
+    code, report = job.report("--id=n")
+    assert (1, 2, 2) == (code, report["completed"], report["waiting"])
+    assert 0 == job.command("resume", "shop", "--key=tea", store)
+    code, report = job.report("--id=n")
+    assert (0, 4, 0) == (code, report["completed"], report["waiting"])
+
+
 def waits(view: dict[str, Any]) -> list[dict[str, Any]]:
     """Steps of a run that are waits."""
     return [step for step in view["steps"] if step["what"] == "wait"]
