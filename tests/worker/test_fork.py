@@ -22,7 +22,7 @@ from durable_agents import (
 )
 from durable_agents.journal import RunStatus
 from durable_agents.testing import CrashingStore, assert_replays
-from tests.worker._kit import Calls, Gate, agent_of, entries, life
+from tests.worker._kit import Calls, FakeClock, Gate, agent_of, entries, life
 
 
 class Rated(Event):
@@ -423,3 +423,25 @@ async def test_a_crash_at_any_write_of_a_fork_repeats_no_settled_call(
         assert ["tea: 1", "SCORE 1"] == await fork.result()
 
     assert ["score text of tea", "post score 1"] == scene.made
+
+
+async def test_a_sleep_that_is_over_is_not_slept_again_by_a_fork(memory: InMemoryStore) -> None:
+    """It is over when it was due; a timeout that was open gives its block the whole time."""
+    calls, clock = Calls(), FakeClock()
+
+    async def act(event: Any, ctx: RunnerContext) -> None:
+        await ctx.sleep(20.0)
+        async with ctx.timeout(50.0):
+            ctx.output(await ctx.durable(calls.double, 1))
+
+    async with life(agent_of(act), memory, clock=clock) as worker:
+        await (await worker.submit(0, id="run")).result()
+    held = FakeClock(clock.at + 1000.0, sleeps=False)
+    async with life(agent_of(act), memory, clock=held) as worker:
+        fork = await worker.fork("run", "0:act:root:2")
+        assert [2] == await fork.result()
+        held.is_asleep.clear()
+        again = await worker.fork("run", "0:act:root:0")
+        await held.is_asleep.wait()
+        assert [1, 1] == calls.made
+        await worker.cancel(again.id)
