@@ -40,6 +40,8 @@ DECIDING_ROOMS = [
     "retry",
     "limits",
     "journal",
+    "forking",
+    "recovery",
     "schedule",
     "scheduler",
 ]
