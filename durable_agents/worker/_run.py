@@ -7,7 +7,6 @@ run's completion travels in the same row.
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from functools import partial
 from typing import Any, Protocol
 
 import msgspec
@@ -31,18 +30,16 @@ from durable_agents.journal import (
     RunState,
     RunStatus,
     SentEvent,
-    SignalReceived,
-    SignalState,
 )
 from durable_agents.memory import apply_updates
-from durable_agents.serialization import Blobs, Codec, Payload
+from durable_agents.serialization import Codec, Payload
 from durable_agents.store import Write, state_of
 from durable_agents.worker._action_run import ActionRun
 from durable_agents.worker._agenda import Agenda, StoredRun
 from durable_agents.worker._context import ActionContext
 from durable_agents.worker._effects import NO_EFFECTS, Effects
-from durable_agents.worker._mailbox import Mailbox
 from durable_agents.worker._memories import Memories, as_recorded, changed
+from durable_agents.worker._run_record import RunRecord
 from durable_agents.worker._services import Services
 
 __all__ = ["ActiveRun", "Ending", "StoredRun"]
@@ -75,7 +72,7 @@ class RestingRuns(Protocol):
         ...
 
 
-class ActiveRun:
+class ActiveRun(RunRecord):
     """A run that is being worked on.
 
     Args:
@@ -96,23 +93,14 @@ class ActiveRun:
         on_end: Callable[["ActiveRun", Ending], None],
         resting: RestingRuns | None = None,
     ) -> None:
-        self.number = stored.number
-        self.run_id = stored.run_id
-        self.key = stored.key
-        self._blobs = Blobs()
-        self.codec = services.codec.for_run(self._blobs)
-        self._progress: asyncio.Event | None = None
+        super().__init__(stored, services)
         self._logger = services.logger
-        self._stored = stored
         self._plan = plan
-        self._services = services
         self._spawn = spawn
         self._on_end = on_end
         self._resting = resting
         self._agenda = Agenda(stored, plan)
         self._memories = Memories()
-        self._mailbox: Mailbox | None = None
-        self._versions: dict[str, int] | None = None
         self._gone: str | None = None
         self._outputs: list[SentEvent] | None = None
         self._action_run: ActionRun | None = None
@@ -130,22 +118,6 @@ class ActiveRun:
     def is_code_gone(self) -> bool:
         """Whether an action of the run that has begun is not in the code any more."""
         return self._gone is not None
-
-    @property
-    def mailbox(self) -> Mailbox:
-        """The signals of the run; made when it is first asked for."""
-        if self._mailbox is None:
-            state = self._stored.state
-            self._mailbox = Mailbox([] if state is None else state.signals)
-        return self._mailbox
-
-    @property
-    def versions(self) -> dict[str, int]:
-        """By change, which version of it the run follows; made when it is first asked for."""
-        if self._versions is None:
-            state = self._stored.state
-            self._versions = {} if state is None else dict(state.versions)
-        return self._versions
 
     def start(self) -> None:
         """Begin, or go on where the record ends."""
@@ -187,40 +159,6 @@ class ActiveRun:
         self._ended = asyncio.get_running_loop().create_future()
         return await self._ended
 
-    def write(self, entries: list[Entry]) -> asyncio.Future[int]:
-        """Enqueue entries of the run."""
-        return self._append(Write(number=self.number, entries=entries))
-
-    def _append(self, write: Write) -> asyncio.Future[int]:
-        if (tables := self._blobs.tables) is not None and tables.new:
-            write.blobs = self._blobs.take_new()
-        future = self._services.store.append(write)
-        if self._progress is not None:
-            future.add_done_callback(self._note_progress)
-        return future
-
-    def signal(self, received: SignalReceived) -> asyncio.Future[int] | None:
-        """Enqueue a signal; it is handed to who waits for it as soon as it is durable.
-
-        Returns:
-            Done when it is durable; None where one of this id has been received.
-        """
-        mailbox = self.mailbox
-        if not mailbox.admit(received.signal_id):
-            return None
-        future = self.write([received])
-        future.add_done_callback(partial(self._received, mailbox, received))
-        return future
-
-    def _received(
-        self, mailbox: Mailbox, received: SignalReceived, future: asyncio.Future[int]
-    ) -> None:
-        if future.cancelled() or future.exception() is not None:
-            mailbox.forget(received.signal_id)
-        else:
-            name, signal_id = received.name, received.signal_id
-            mailbox.receive(SignalState(name, signal_id, received.value))
-
     @property
     def steps(self) -> int:
         """How many steps the tasks of the action have made that runs now."""
@@ -241,15 +179,6 @@ class ActiveRun:
         if self._resting is not None:
             self._resting.goes_on(self)
 
-    async def wait_for_progress(self) -> None:
-        """Wait until something new is on record, or until the run has ended here."""
-        self._progress = asyncio.Event()
-        await self._progress.wait()
-
-    def _note_progress(self, future: asyncio.Future[int]) -> None:
-        if self._progress is not None and not future.cancelled() and not future.exception():
-            self._progress.set()
-
     async def _prepare(self) -> None:
         try:
             store = self._services.store
@@ -261,11 +190,6 @@ class ActiveRun:
             self._end(Ending(RunStatus.RUNNING, str(error), error))
             return
         self._begin(state)
-
-    async def _read_blobs(self) -> None:
-        """Take in what the record of an action may refer to."""
-        self._blobs = Blobs(await self._services.store.blobs(self.number))
-        self.codec = self._services.codec.for_run(self._blobs)
 
     def _begin(self, state: RunState | None) -> None:
         try:
