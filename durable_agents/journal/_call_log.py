@@ -210,6 +210,8 @@ class CallLog:
     ) -> None:
         self._records = {r.key: r for r in records}
         self._overtakings = tuple(overtakings)
+        self._ends: dict[str, int] | None = None
+        """Last position on record of each branch; None: nobody has asked."""
         self._cancelled_at = cancelled_at
         self._not_asked = set(self._records)
 
@@ -256,6 +258,7 @@ class CallLog:
 
     def clear(self, key: CallKey) -> None:
         """Forget the record at `key` and all that a divergence there makes worthless."""
+        self._ends = None
         for record in list(self._from(key)):
             del self._records[record.key]
             self._not_asked.discard(record.key)
@@ -263,7 +266,10 @@ class CallLog:
     def is_followed(self, key: CallKey) -> bool:
         """Whether the branch has gone on behind this place in an earlier start."""
         branch, position = key
-        return any(b == branch and p > position for b, p in self._records)
+        if self._ends is None:
+            # Sorted, the last position of a branch is the one that stays.
+            self._ends = dict(sorted(self._records))
+        return self._ends.get(branch, -1) > position
 
     def may_have_passed(self, key: CallKey) -> bool:
         """Whether an earlier start may have gone on behind a place, in whichever branch.

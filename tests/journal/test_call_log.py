@@ -347,3 +347,16 @@ def test_a_place_reads_as_a_path() -> None:
     assert "root:0" == place(("", 0))
     assert "root/2.fetch.0:1" == place(("/2.fetch.0", 1))
     assert "3:charge:root/2.fetch.0:1" == call_id(3, "charge", ("/2.fetch.0", 1))
+
+
+def test_a_branch_is_followed_up_to_its_last_record() -> None:
+    """By its own records alone, in whatever order they settled, until they are cleared."""
+    log = CallLog([record(3), record(0), record(1, branch="/0.f.0"), record(2)])
+
+    assert [log.is_followed(("", position)) for position in range(5)] == [1, 1, 1, 0, 0]
+    assert log.is_followed(("/0.f.0", 0))
+    assert not log.is_followed(("/9.g.0", 0))
+
+    log.clear(("", 2))
+
+    assert [log.is_followed(("", position)) for position in range(3)] == [0, 0, 0]
