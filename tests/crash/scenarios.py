@@ -400,10 +400,10 @@ SCENARIOS = {
         Scenario(queue_of_one_consumer, "abc", ("first",), order_of_items, items),
         Scenario(queue_of_two_consumers, "abc", ("first",), order_of_items, items),
         Scenario(timeouts, "abcd", ("first",), given_up),
-        Scenario(naps, "abcde", ("first",), branches),
+        Scenario(naps, "abc", ("first",), branches),
         Scenario(recorded_timeouts, "abcd", ("first",), given_up),
         Scenario(
-            recorded_close_timeouts, "abc", ("near_the_bound",), given_up_or_not, is_timed=True
+            recorded_close_timeouts, "ab", ("near_the_bound",), given_up_or_not, is_timed=True
         ),
         Scenario(close_timeouts, "abc", ("near_the_bound",), given_up_or_not, is_timed=True),
     ]
