@@ -3,7 +3,7 @@
 A wait takes a place among the durable calls of its branch, so that it is found again. What it
 came to (it fired, a signal was taken) is on record before the action goes on, as the outcome of
 a call is, in the same order of delivery: a race with calls is decided on replay as it was.
-One exception: where no other task could race, a sleep that is over needs no record of that.
+One exception: where no other task was there to race, the end of a sleep needs no record.
 """
 
 import asyncio
@@ -143,6 +143,9 @@ class Waits(Replaying):
     async def _sleep(self, wait: Wait, due_of: Callable[[float], float]) -> None:
         found = await self._found(wait)
         scope, clock = self._scope, self._services.clock
+        # Asked at its beginning: who ends meanwhile has raced with it
+        # (test_what_ends_during_a_sleep_has_ended_on_replay).
+        has_rivals = not self._run.is_alone
         try:
             if found is not None and found.has_settled:
                 await scope.delivery.hand_over(wait.key)
@@ -165,7 +168,7 @@ class Waits(Replaying):
                     await until(clock, due)
                 if future is not None:
                     await future
-                if not self._run.is_alone:
+                if has_rivals:
                     await self._fire(wait)
         except asyncio.CancelledError:
             self._abandon(wait.key, SLEEP, wait.digest, wait.preview)
