@@ -61,8 +61,14 @@ class WaitingScope(Scope, Protocol):
         """Whether one task is all that there is, with no timeout: nothing can race."""
         ...
 
-    def waiting(self) -> AbstractContextManager[None]:
+    def waiting(
+        self, due: float | None, coming: asyncio.Future[int] | None = None
+    ) -> AbstractContextManager[None]:
         """While inside, a task of the action waits for time or a signal."""
+        ...
+
+    def set_deadline(self, timeout: object, due: float | None) -> None:
+        """A timeout fires then; None: it does not any more."""
         ...
 
 
@@ -164,7 +170,7 @@ class Waits(Replaying):
             # An earlier start has gone on from here, whatever the clock says now.
             if not self._log.is_followed(wait.key):
                 await self._end_of_record(wait)
-                with self._run.waiting():
+                with self._run.waiting(due):
                     await until(clock, due)
                 if future is not None:
                     await future
@@ -225,7 +231,7 @@ class Waits(Replaying):
         coming = mailbox.expect(wait.name, check)
         is_taken = False
         try:
-            with self._run.waiting():
+            with self._run.waiting(due, coming):
                 comes = await self._comes(coming, due)
             if not comes:
                 await self._fire(wait)
