@@ -47,16 +47,28 @@ class Watcher(Protocol):
         ...
 
 
-_watchers: WeakKeyDictionary[asyncio.AbstractEventLoop, list[Watcher]] = WeakKeyDictionary()
+class _Wrapped:
+    """A loop whose methods are wrapped."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.watchers: list[Watcher] = []
+        self.before = {name: vars(loop).get(name) for name in _METHODS}
+        self.methods: dict[str, Callable[..., asyncio.TimerHandle]] = {
+            name: partial(_set_timer, self.watchers, getattr(loop, name)) for name in _METHODS
+        }
+
+
+_loops: WeakKeyDictionary[asyncio.AbstractEventLoop, _Wrapped] = WeakKeyDictionary()
 
 
 def watch(loop: asyncio.AbstractEventLoop, watcher: Watcher) -> None:
     """Tell a watcher of each timer that is set on a loop."""
-    watchers = _watchers.setdefault(loop, [])
-    watchers.append(watcher)
-    if len(watchers) == 1:
-        for name in _METHODS:
-            setattr(loop, name, partial(_set_timer, watchers, getattr(loop, name)))
+    wrapped = _loops.get(loop)
+    if wrapped is None:
+        wrapped = _loops[loop] = _Wrapped(loop)
+        for name, method in wrapped.methods.items():
+            setattr(loop, name, method)
+    wrapped.watchers.append(watcher)
 
 
 def unwatch(loop: asyncio.AbstractEventLoop, watcher: Watcher) -> None:
@@ -64,15 +76,18 @@ def unwatch(loop: asyncio.AbstractEventLoop, watcher: Watcher) -> None:
 
     Where somebody has wrapped a method once more since, ours stays and tells nobody.
     """
-    watchers = _watchers[loop]
-    watchers.remove(watcher)
-    if watchers:
+    wrapped = _loops[loop]
+    wrapped.watchers.remove(watcher)
+    if wrapped.watchers:
         return
-    del _watchers[loop]
-    for name in _METHODS:
-        ours = vars(loop).get(name)
-        if isinstance(ours, partial) and ours.func is _set_timer:
+    del _loops[loop]
+    for name, method in wrapped.methods.items():
+        if vars(loop).get(name) is not method:
+            continue
+        if wrapped.before[name] is None:
             delattr(loop, name)
+        else:
+            setattr(loop, name, wrapped.before[name])
 
 
 def _set_timer(

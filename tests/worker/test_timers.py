@@ -73,8 +73,11 @@ async def test_a_method_that_somebody_else_has_wrapped_since_is_left_alone(
     ours = loop.call_later
     monkeypatch.setattr(loop, "call_later", partial(ours))
     theirs = loop.call_later
+    again = Watcher()
     unwatch(loop, watcher)
+    watch(loop, again)
+    unwatch(loop, again)
 
     assert theirs is loop.call_later
     loop.call_later(60, print).cancel()
-    assert [] == watcher.handles
+    assert [] == watcher.handles == again.handles
