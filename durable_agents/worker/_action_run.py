@@ -146,8 +146,8 @@ class ActionRun:
         self._with_next: list[Entry] | None = None
         self._is_running = False
         self._is_cancelled = state.cancelled_at is not None
-        self._waits: dict[PresentWait, None] = {}
-        self._deadlines: dict[object, float] = {}
+        self._waits: dict[PresentWait, None] | None = None
+        self._deadlines: dict[object, float] | None = None
         short_term = memories.short_term if state.started is None else state.started.short_term
         self._short_term_snapshot = short_term
         self._sensory_snapshot = memories.sensory
@@ -218,16 +218,19 @@ class ActionRun:
         steps = self.services.lineage.here()
         assert steps is not None, "a branch is a task's"
         wait = PresentWait(steps.branch.path, due, coming)
-        self._waits[wait] = None
+        if self._waits is None:
+            self._waits = {}
+        waits = self._waits
+        waits[wait] = None
         steps.sets_timers_of_ours = True
         self.run.waits()
         try:
             yield
         finally:
             steps.sets_timers_of_ours = False
-            del self._waits[wait]
+            del waits[wait]
             self.run.goes_on()
-            if self._waits:
+            if waits:
                 self.run.waits()
 
     @property
@@ -244,19 +247,22 @@ class ActionRun:
         """
         if self._is_cancelled or (self._delivery is not None and not self._delivery.is_idle):
             return False
-        if any(wait.has_come for wait in self._waits) or self.tasks.timers:
+        waits = self._waits or {}
+        if any(wait.has_come for wait in waits) or self.tasks.timers:
             return False
-        waiting = sorted(wait.path for wait in self._waits)
+        waiting = sorted(wait.path for wait in waits)
         return all(_is_above_one_of(path, waiting) for path in self.tasks.paths)
 
     @property
     def wakes_at(self) -> float | None:
         """When the first wait or timeout is over, whatever signals come; None: never."""
-        dues = [wait.due for wait in self._waits if wait.due is not None]
-        return min([*dues, *self._deadlines.values()], default=None)
+        dues = [wait.due for wait in self._waits or () if wait.due is not None]
+        return min([*dues, *(self._deadlines or {}).values()], default=None)
 
     def set_deadline(self, timeout: object, due: float | None) -> None:
         """A timeout fires then; None: it does not any more."""
+        if self._deadlines is None:
+            self._deadlines = {}
         if due is None:
             self._deadlines.pop(timeout, None)
         else:

@@ -123,6 +123,7 @@ class _Model:
             Kind.RAISE: failed([answer(name, given)]),
             Kind.IDLE: returned(None),
             Kind.NAP: returned(None),
+            Kind.SIGNAL: returned(answer(name, feed())),  # its sender does not know the feed
         }
         if node.kind in alone:
             return [alone[node.kind]]
