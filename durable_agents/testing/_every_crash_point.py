@@ -8,7 +8,7 @@ makes fewer writes than the crash waits for: then every moment has been tried.
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count
 from typing import Any, TypeAlias
@@ -52,6 +52,7 @@ async def every_crash_point(  # noqa: PLR0913 - what a worker is made of, and wh
     *,
     key: Callable[[Any], str | None] | None = None,
     effects: Callable[[], object] | None = None,
+    meanwhile: Callable[[Worker], Awaitable[object]] | None = None,
     store: Callable[[], Store] = InMemoryStore,
     settings: WorkerSettings | None = None,
     codec: Codec | None = None,
@@ -74,6 +75,8 @@ async def every_crash_point(  # noqa: PLR0913 - what a worker is made of, and wh
         effects: Gives what the agent has done to the world in the try that has ended, to be
             compared by `==`. A call in doubt may be made twice, so have the world know calls by
             `current_call().idempotency_key`, as payment APIs do.
+        meanwhile: What the world does to the worker while the agent runs, begun anew in each
+            life and cancelled at its end: `signal` with an id, `complete`. Default: nothing.
         store: Makes the store of a try. Default: in memory.
         settings: How the workers work; but a divergence always parks the run, and nobody gets a
             grace.
@@ -90,7 +93,18 @@ async def every_crash_point(  # noqa: PLR0913 - what a worker is made of, and wh
             that shows it is named, the first twenty.
         DefinitionError: Something is wrong with the agent.
     """
-    trial = _Trial(agent, inputs, key, effects, store, settings, codec, clock, timeout_seconds)
+    trial = _Trial(
+        agent,
+        inputs,
+        key,
+        effects,
+        meanwhile,
+        store,
+        settings,
+        codec,
+        clock,
+        timeout_seconds,
+    )
     expected, breaches = await trial.run(None, commits=True)
     crash_points = 0
     for write in count(1):
@@ -132,6 +146,7 @@ class _Trial:
     inputs: Sequence[Any]
     key: Callable[[Any], str | None] | None
     effects: Callable[[], object] | None
+    meanwhile: Callable[[Worker], Awaitable[object]] | None
     store: Callable[[], Store]
     settings: WorkerSettings | None
     codec: Codec | None
@@ -164,6 +179,7 @@ class _Trial:
         async with worker:
             work = asyncio.ensure_future(self._outcomes(worker))
             crashing = asyncio.ensure_future(crash.wait())
+            world = asyncio.ensure_future(self._do_meanwhile(worker))
             try:
                 done, _ = await asyncio.wait(
                     [work, crashing],
@@ -173,12 +189,20 @@ class _Trial:
             finally:
                 work.cancel()
                 crashing.cancel()
+                world.cancel()
             if work in done:
                 return work.result()
             await _leave(worker, store)
         if crashing in done:
             return None
-        return [f"it has not ended after {self.timeout_seconds} seconds" for _ in self.inputs]
+        problem = f"it has not ended after {self.timeout_seconds} seconds"
+        if world.done() and not world.cancelled() and (error := world.exception()):
+            problem += f"; what was done meanwhile raised {error!r}"
+        return [problem for _ in self.inputs]
+
+    async def _do_meanwhile(self, worker: Worker) -> None:
+        if self.meanwhile is not None:
+            await self.meanwhile(worker)
 
     async def _outcomes(self, worker: Worker) -> list[Outcome]:
         runs = [
