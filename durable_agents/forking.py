@@ -246,6 +246,8 @@ def _kept(before: Sequence[Recorded], edited: _OfCall | _OfWait | None) -> list[
     calls = _Calls(before)
     kept = [(row, entry) for row, entry in before if _is_kept(entry, calls, edited)]
     promises = {calls.name_of(e) for _, e in kept if isinstance(e, PromiseMade)}
+    if isinstance(edited, SignalAwaited):
+        promises.discard(edited.name)  # it is completed by what the person says
     return [(row, _without_outcome(entry, promises)) for row, entry in kept]
 
 

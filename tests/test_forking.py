@@ -437,13 +437,13 @@ def test_an_edited_call_may_have_been_handed_the_id_of_a_promise(*, has_failed: 
 
 @pytest.mark.parametrize("edit", [Edit(OTHER), Edit(ERROR, has_failed=True)])
 def test_a_wait_for_a_promise_may_be_given_a_result_or_an_error(edit: Edit) -> None:
-    """It counts as the completion of the fork's promise."""
+    """It counts as the completion of the fork's promise, whatever came before."""
     wait = SignalAwaited(0, "", 1, NAME, "promise at root:0", None, 3.0)
-    rows: Rows = [[STARTED, promised(0)], wait, COMPLETED]
+    rows: Rows = [[STARTED, promised(0)], COMPLETED, wait]
 
     fork = forked(*rows, at=f"{ROOT}:1", edit=edit)
 
     found = [entry for _, entry in copied(fork)]
     came = SignalReceived(NAME, NAME, edit.payload, 100.0)
-    given = SignalTaken(0, "", 1, NAME, 0, 100.0)
-    assert [STARTED, promised(0, run="run"), wait, came, given] == found
+    given = SignalTaken(0, "", 1, NAME, 1, 100.0)
+    assert [STARTED, promised(0, run="run"), NOBODYS, wait, came, given] == found

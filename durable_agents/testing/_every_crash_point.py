@@ -75,8 +75,9 @@ async def every_crash_point(  # noqa: PLR0913 - what a worker is made of, and wh
         effects: Gives what the agent has done to the world in the try that has ended, to be
             compared by `==`. A call in doubt may be made twice, so have the world know calls by
             `current_call().idempotency_key`, as payment APIs do.
-        meanwhile: What the world does to the worker while the agent runs, begun anew in each
-            life and cancelled at its end: `signal` with an id, `complete`. Default: nothing.
+        meanwhile: What the world does to the worker when the inputs are accepted, begun anew in
+            each life and cancelled at its end: `signal` with an id, `complete`. The runs are
+            called `input 0`, `input 1` ... Default: nothing.
         store: Makes the store of a try. Default: in memory.
         settings: How the workers work; but a divergence always parks the run, and nobody gets a
             grace.
@@ -92,6 +93,7 @@ async def every_crash_point(  # noqa: PLR0913 - what a worker is made of, and wh
             run, a call that had settled was made again, or the agent hangs. Each crash point
             that shows it is named, the first twenty.
         DefinitionError: Something is wrong with the agent.
+        Exception: What `meanwhile` raised.
     """
     trial = _Trial(
         agent,
@@ -179,7 +181,6 @@ class _Trial:
         async with worker:
             work = asyncio.ensure_future(self._outcomes(worker))
             crashing = asyncio.ensure_future(crash.wait())
-            world = asyncio.ensure_future(self._do_meanwhile(worker))
             try:
                 done, _ = await asyncio.wait(
                     [work, crashing],
@@ -189,20 +190,12 @@ class _Trial:
             finally:
                 work.cancel()
                 crashing.cancel()
-                world.cancel()
             if work in done:
                 return work.result()
             await _leave(worker, store)
         if crashing in done:
             return None
-        problem = f"it has not ended after {self.timeout_seconds} seconds"
-        if world.done() and not world.cancelled() and (error := world.exception()):
-            problem += f"; what was done meanwhile raised {error!r}"
-        return [problem for _ in self.inputs]
-
-    async def _do_meanwhile(self, worker: Worker) -> None:
-        if self.meanwhile is not None:
-            await self.meanwhile(worker)
+        return [f"it has not ended after {self.timeout_seconds} seconds" for _ in self.inputs]
 
     async def _outcomes(self, worker: Worker) -> list[Outcome]:
         runs = [
@@ -211,7 +204,21 @@ class _Trial:
             )
             for index, value in enumerate(self.inputs)
         ]
-        return [await _outcome(run) for run in runs]
+        ending = asyncio.gather(*(_outcome(run) for run in runs))
+        world = asyncio.ensure_future(self._do_meanwhile(worker))
+        try:
+            both: list[asyncio.Future[Any]] = [ending, world]
+            await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+            if not ending.done():
+                world.result()
+            return await ending
+        finally:
+            ending.cancel()
+            world.cancel()
+
+    async def _do_meanwhile(self, worker: Worker) -> None:
+        if self.meanwhile is not None:
+            await self.meanwhile(worker)
 
     @property
     def _settings(self) -> WorkerSettings:
