@@ -7,6 +7,7 @@ from durable_agents.cli._exit import ExitCode
 from durable_agents.cli._options import add_store, as_json
 from durable_agents.cli._show import say
 from durable_agents.cli._steer import STEERING, steer
+from durable_agents.journal import promise_of
 from durable_agents.worker import CompletePromise
 
 __all__ = ["add_complete"]
@@ -40,10 +41,11 @@ def add_complete(commands: Any) -> None:  # noqa: ANN401 - argparse keeps the ty
 
 
 def _complete(arguments: argparse.Namespace) -> ExitCode:
+    run, call = promise_of(arguments.promise)
     command = CompletePromise(arguments.promise, arguments.value, arguments.error)
     done = steer(arguments.store, command, "")
     told = "its worker has it" if done.by_owner else "the next worker takes it up"
     if not done.affected:
         told = "it was completed so before"
-    say(f"promise {command.promise}: {told}")
+    say(f"promise {call} of run {run}: {told}")
     return ExitCode.DONE

@@ -204,21 +204,21 @@ class _Trial:
             )
             for index, value in enumerate(self.inputs)
         ]
-        ending = asyncio.gather(*(_outcome(run) for run in runs))
-        world = asyncio.ensure_future(self._do_meanwhile(worker))
+        if self.meanwhile is None:
+            return await _outcomes_of(runs)
+        ending = asyncio.ensure_future(_outcomes_of(runs))
+        world = asyncio.ensure_future(self.meanwhile(worker))
         try:
             both: list[asyncio.Future[Any]] = [ending, world]
             await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
             if not ending.done():
-                world.result()
+                await world
             return await ending
         finally:
             ending.cancel()
             world.cancel()
-
-    async def _do_meanwhile(self, worker: Worker) -> None:
-        if self.meanwhile is not None:
-            await self.meanwhile(worker)
+            # What the world meets when all has come to its end is no fault of the agent's.
+            await asyncio.gather(world, return_exceptions=True)
 
     @property
     def _settings(self) -> WorkerSettings:
@@ -226,6 +226,10 @@ class _Trial:
         return msgspec.structs.replace(
             settings, on_divergence="fail", shutdown_grace_seconds=0.0
         )
+
+
+async def _outcomes_of(runs: Sequence[Run]) -> list[Outcome]:
+    return [await _outcome(run) for run in runs]
 
 
 async def _outcome(run: Run) -> Outcome:

@@ -469,8 +469,9 @@ def test_a_promise_is_completed_from_outside(job: Job, *, owned: bool) -> None:
 
     who = "its worker has it" if owned else "the next worker takes it up"
     assert [0, 0, 2, 2, 0] == [code for code, _ in told]
-    assert f"promise {paid}: {who}\n" == told[0][1]
-    assert f"promise {paid}: it was completed so before\n" == told[1][1]
+    promise = "promise 0:wait_for_provider:root:0 of run a"
+    assert f"{promise}: {who}\n" == told[0][1]
+    assert f"{promise}: it was completed so before\n" == told[1][1]
     assert "was completed before, with something else: that stays" in told[2][1]
     assert "is no id of a promise" in told[3][1]
     assert [[3, "PromiseFailedError: lost"]] == outputs_of_life(job, agent)
