@@ -219,7 +219,8 @@ def fork_of(
     recorded = list(_recorded(rows))
     call = _found(recorded, origin, at)
     _check(call, edit, origin, at)
-    kept = _kept(recorded[: call.place], None if edit is None else call.first)
+    edited = None if edit is None else call.first
+    kept = _kept(recorded[: call.place], edited)
     if edit is not None:
         kept += _edited(call, edit, _row_of(call, recorded, kept), kept, now)
     kept = _without_idle(kept)

@@ -108,7 +108,7 @@ class Promises(Replaying):
         shown: str,
         timeout: float | None,
     ) -> Coroutine[Any, Any, Any]:
-        branch = self._run.branch("result")
+        branch = self._run.branch("Promise.result")
         if timeout is not None:
             check_seconds("result", timeout)
         return self._waits.signal(branch, name, timeout, fits, shown)

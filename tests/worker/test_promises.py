@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
@@ -19,7 +20,10 @@ from durable_agents import (
     RunnerContext,
     RunParkedError,
     RunStateError,
+    SqliteStore,
     Store,
+    StoreUnavailableError,
+    SystemClock,
     UnknownRunError,
     Worker,
     WorkerSettings,
@@ -33,7 +37,7 @@ from durable_agents.journal import (
     TimerFired,
     promise_id,
 )
-from durable_agents.testing import ManualClock, assert_replays, every_crash_point
+from durable_agents.testing import CrashingStore, ManualClock, assert_replays, every_crash_point
 from tests.worker._kit import (
     AT_ONCE,
     Calls,
@@ -93,6 +97,12 @@ async def finished(agent: Agent, store: Store, clock: ManualClock | None = None)
     async with life(agent, store, AT_ONCE, clock=clock or ManualClock()) as worker:
         run = await worker.submit(1, key="key", id="run")
         return await run.result()
+
+
+async def rests(worker: Worker) -> None:
+    """Let the loop turn until the one run waits."""
+    while worker.statistics().resting != 1:  # noqa: ASYNC110 - nothing tells
+        await asyncio.sleep(0.001)
 
 
 @pytest.mark.parametrize("when", ["before", "after", "between lives"])
@@ -210,6 +220,7 @@ async def test_promises_are_awaited_side_by_side_and_come_back_unswapped(
     async def body(ctx: RunnerContext) -> object:
         made = [ctx.promise() for _ in range(count)]
         assert promises == [promise.id for promise in made]
+        assert f"<promise at root:0: {FIRST}>" == repr(made[0])
         return await asyncio.gather(*(promise.result() for promise in made))
 
     agent = agent_with(body)
@@ -349,6 +360,122 @@ async def test_equal_errors_are_the_same_wherever_they_were_raised(
         assert not await worker.complete(FIRST, error=raised(1))
         with pytest.raises(RunStateError):
             await worker.complete(FIRST, error=raised(2))
+
+
+class Unlike:
+    """A value that refuses to be compared."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+    def __eq__(self, other: object) -> bool:
+        raise TypeError(other)
+
+    def __hash__(self) -> int:
+        return self.number
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "is_same"),
+    [
+        ({"a": 1, "b": 2}, {"b": 2, "a": 1}, True),
+        (Receipt(1), Receipt(1), True),
+        (Receipt(1), {"number": 1}, False),
+        (Unlike(1), Unlike(2), False),
+    ],
+)
+async def test_values_are_the_same_that_come_back_equal(
+    memory: InMemoryStore, first: object, second: object, is_same: bool
+) -> None:
+    """Whatever their bytes; and what cannot be compared is another value."""
+
+    async def body(ctx: RunnerContext) -> object:
+        await ctx.promise().result()
+        return "completed"
+
+    async with life(agent_with(body), memory) as worker:
+        await worker.submit(1, key="key", id="run")
+        assert await worker.complete(FIRST, first)
+        if is_same:
+            assert not await worker.complete(FIRST, second)
+            return
+        with pytest.raises(RunStateError, match="completed before, with something else"):
+            await worker.complete(FIRST, second)
+
+
+async def test_a_run_that_failed_keeps_what_its_promise_was_completed_with(
+    store: Store,
+) -> None:
+    """It is there when the run is put back to work."""
+    calls, is_broken = Calls(), [True]
+
+    async def body(ctx: RunnerContext) -> object:
+        promise = ctx.promise()
+        if is_broken[0]:
+            await ctx.durable(calls.refuse, "closed")
+        return await promise.result()
+
+    async with life(agent_with(body), store) as worker:
+        run = await worker.submit(1, key="key", id="run")
+        with pytest.raises(RunFailedError, match="closed"):
+            await run.result()
+        assert await worker.complete(FIRST, 1)
+        assert not await worker.complete(FIRST, 1)
+        is_broken[0] = False
+        await worker.retry("run", repeat_failed=True)
+        assert [1] == await (await worker.submit(1, key="key", id="run")).result()
+
+
+async def test_workers_that_share_a_store_complete_promises_of_their_runs(
+    tmp_path: Path,
+) -> None:
+    """And are told where another one has the run."""
+    path = tmp_path / "shared.db"
+
+    async def body(ctx: RunnerContext) -> object:
+        return await ctx.promise().result()
+
+    agent = agent_with(body)
+    first, second = (SqliteStore(path, shared=True) for _ in range(2))
+    clock = SystemClock()
+    async with life(agent, first, clock=clock) as one:
+        run = await one.submit(1, key="key", id="run")
+        await rests(one)
+        async with life(agent_with(body, "other"), second, clock=clock) as other:
+            with pytest.raises(RunStateError, match="another worker"):
+                await other.complete(FIRST, 1)
+            told = await asyncio.gather(*(one.complete(FIRST, 1) for _ in range(3)))
+            assert [1] == await run.result()
+            assert not await other.complete(FIRST, 1)
+
+    assert [True, False, False] == told
+
+
+async def test_a_completion_that_the_store_refuses_is_no_completion(
+    memory: InMemoryStore,
+) -> None:
+    """Who comes while it is on its way is told that nothing came of it, and may come again."""
+    crashed = asyncio.Event()
+
+    async def body(ctx: RunnerContext) -> object:
+        return await ctx.promise().result()
+
+    agent = agent_with(body)
+    async with life(agent, memory) as worker:
+        await worker.submit(1, key="key", id="run")
+        await passes(50)
+    dying = CrashingStore(memory, after=1, crash=crashed.set, one_by_one=True, commits=False)
+    async with life(agent, dying) as worker:
+        await passes(50)
+        told = asyncio.gather(
+            *(worker.complete(FIRST, 1) for _ in range(2)), return_exceptions=True
+        )
+        await crashed.wait()
+        dying.fail_waiters()
+        assert all(isinstance(error, StoreUnavailableError) for error in await told)
+    async with life(agent, memory) as worker:
+        assert await worker.complete(FIRST, 2)
+        assert [2] == await (await worker.submit(1, key="key", id="run")).result()
 
 
 async def test_what_completes_no_promise_is_refused_by_name(memory: InMemoryStore) -> None:
@@ -685,12 +812,6 @@ def paying(calls: Calls) -> Agent:
         return order, paid, await ctx.durable(calls.double, 2)
 
     return agent_with(body)
-
-
-async def rests(worker: Worker) -> None:
-    """Let the loop turn until the one run waits."""
-    while worker.statistics().resting != 1:  # noqa: ASYNC110 - nothing tells
-        await asyncio.sleep(0.001)
 
 
 async def test_a_fork_from_before_the_job_makes_a_promise_of_its_own(store: Store) -> None:
