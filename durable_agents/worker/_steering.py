@@ -9,6 +9,7 @@ import asyncio
 import math
 import secrets
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from functools import partial
 from typing import TypeAlias
 
@@ -56,6 +57,8 @@ __all__ = [
     "signal",
 ]
 
+_CALL_BACK_SECONDS = 1.0
+
 Decide: TypeAlias = Callable[[RunState, float], list[Entry]]
 """The entries that a decision comes to, from the run's state and the time."""
 
@@ -101,7 +104,10 @@ async def signal(store: Store, run_id: str, received: SignalReceived) -> bool:
     recovery.check_signal(state)
     if received.signal_id and any(s.signal_id == received.signal_id for s in state.signals):
         return False
-    await _decided(store, row, Write(number=row.number, entries=[received]))
+    write = Write(number=row.number, entries=[received])
+    if row.status is RunStatus.WAITING:
+        write.status = RunStatus.ACCEPTED  # the next worker has it go on at once
+    await _decided(store, row, write)
     return True
 
 
@@ -324,8 +330,9 @@ class Steering:
     async def cancel(self, run_id: str, reason: str) -> None:
         """See `Worker.cancel`."""
         dispatcher, services = self._dispatcher, self._services
+        await self._call_back(run_id)
         async with self._lock:
-            number = (await find(services.store, run_id)).number
+            number = await self._call_back(run_id)
             with dispatcher.holding_back(number):
                 active = dispatcher.active.get(number)
                 if active is None:
@@ -339,8 +346,9 @@ class Steering:
     async def signal(self, run_id: str, received: SignalReceived, value: object) -> bool:
         """See `Worker.signal`."""
         dispatcher, services = self._dispatcher, self._services
+        await self._call_back(run_id, received.name)
         async with self._lock:
-            number = (await find(services.store, run_id)).number
+            number = await self._call_back(run_id, received.name)
             with dispatcher.holding_back(number):
                 active = dispatcher.active.get(number)
                 if active is None:
@@ -354,6 +362,23 @@ class Steering:
             _, state = await state_of(services.store, number)
             recovery.check_signal(state)
         return True
+
+    async def _call_back(self, run_id: str, name: str | None = None) -> int:
+        """Have a run back that has left memory, where it can be told; returns its number.
+
+        First without the lock, so that many come back at once; again with it, since the run
+        may have left once more. It takes a moment until the run has come to what it waits for,
+        and no longer: it may be paused, or its code ignores that it has to stop. What is then
+        put on record for it, it finds.
+        """
+        row = await find(self._services.store, run_id)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_CALL_BACK_SECONDS):
+                was_away = await self._dispatcher.evictions.call_back(row)
+                active = self._dispatcher.active.get(row.number)
+                if was_away and active is not None:
+                    await active.wait_until_it_waits(name)
+        return row.number
 
     async def pause(self, pause: Pause) -> None:
         """See `Worker.pause`."""
