@@ -29,6 +29,7 @@ from durable_agents.journal import (
     TimerSet,
     VersionMarked,
     call_id,
+    is_promise,
     place,
     promise_id,
 )
@@ -187,13 +188,14 @@ class _Timeline:
             return
         event, action = self._actions.get(entry.action, (0, ""))
         name = entry.name if isinstance(entry, SignalAwaited) else entry.function
+        call = entry.preview if is_promise(name) else f"{name}({entry.preview})"
         self._begun[key] = step = Step(
             at=entry.at,
             what="wait",
             action=action,
             place=place(key[1:]),
             call_id=call_id(event, action, key[1:]),
-            call=f"{name}({entry.preview})",
+            call=call,
             status="waits",
             detail="" if entry.due is None else f"until {moment(entry.due)}",
         )

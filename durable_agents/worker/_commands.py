@@ -247,7 +247,8 @@ async def _signal_stored(
     if isinstance(command, CompletePromise):
         promise, value, error = command.promise, command.value, command.error
         completion = completion_of(codec, clock, promise, value, error)
-        return await complete(store, codec, completion, send)
+        # What is there already is only looked at: that runs no code.
+        return await complete(store, Codec(pickle="refuse"), completion, send)
     check_name(command.name)
     payload = codec.encode(command.value, f"signal {command.name!r}")
     received = SignalReceived(command.name, command.id or "", payload, clock.now())

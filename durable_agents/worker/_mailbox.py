@@ -89,8 +89,8 @@ class Mailbox:
         return future
 
     def expects(self, name: str) -> bool:
-        """Whether anybody waits for signals of this name."""
-        return name in self._waiting
+        """Whether anybody waits for signals of this name, or has made a promise of it."""
+        return name in self._waiting or name in self._promised
 
     def withdraw(self, name: str, future: asyncio.Future[int]) -> None:
         """Nobody waits for this future any more; what it was handed is the next one's."""

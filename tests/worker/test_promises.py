@@ -442,7 +442,7 @@ async def test_workers_that_share_a_store_complete_promises_of_their_runs(
         run = await one.submit(1, key="key", id="run")
         await rests(one)
         async with life(agent_with(body, "other"), second, clock=clock) as other:
-            with pytest.raises(RunStateError, match="another worker"):
+            with pytest.raises(RunStateError, match="which alone may change it: decide there"):
                 await other.complete(FIRST, 1)
             told = await asyncio.gather(*(one.complete(FIRST, 1) for _ in range(3)))
             assert [1] == await run.result()
@@ -664,6 +664,36 @@ async def test_a_run_that_waits_for_a_promise_takes_no_place(memory: InMemorySto
         assert 1 == worker.statistics().resting
         await worker.complete(FIRST)
         assert [0] == await first.result()
+
+
+async def test_a_run_that_has_left_memory_is_called_back_by_a_completion(
+    memory: InMemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of either of its promises; what does not fit is refused as if it had been there."""
+    monkeypatch.setattr("durable_agents.worker._resting._QUIET_SECONDS", 0.001)
+    settings = WorkerSettings(shutdown_grace_seconds=0.0, max_resident_runs=1)
+    second = promise_id("run", "0:act:root:1")
+
+    async def act(event: InputEvent[int], ctx: RunnerContext) -> None:
+        promises = ctx.promise(Receipt), ctx.promise(int)
+        ctx.output([event.input, *[await promise.result() for promise in promises]])
+
+    async def left(worker: Worker) -> None:
+        while worker.statistics().evicted != 1:  # noqa: ASYNC110 - nothing tells
+            await asyncio.sleep(0.001)
+
+    async with life(agent_of(act), memory, settings) as worker:
+        run = await worker.submit(1, id="run")
+        await rests(worker)
+        await worker.submit(2, id="other")
+        await left(worker)
+        with pytest.raises(InputError, match="promise at root:1 does not fit int"):
+            await worker.complete(second, "two")
+        assert await worker.complete(second, 2)
+        await left(worker)
+        assert not await worker.complete(second, 2)
+        assert await worker.complete(FIRST, {"number": 1})
+        assert [[1, Receipt(1), 2]] == await run.result()
 
 
 async def test_a_signal_cannot_complete_a_promise_past_its_id(memory: InMemoryStore) -> None:
