@@ -448,9 +448,7 @@ def test_a_promise_is_completed_from_outside(job: Job, *, owned: bool) -> None:
     assert ["root:0", "root:1"] == [step["place"] for step in steps]
     paid, sent = (step["detail"] for step in steps)
     (wait,) = waits(shown(job))
-    assert (
-        "durable_agents:promise:0:wait_for_provider:root:1(promise at root:1)" == wait["call"]
-    )
+    assert ("waits", "promise at root:1") == (wait["status"], wait["call"])
 
     def commands() -> list[tuple[int, str]]:
         given = [
@@ -475,6 +473,7 @@ def test_a_promise_is_completed_from_outside(job: Job, *, owned: bool) -> None:
     assert "was completed before, with something else: that stays" in told[2][1]
     assert "is no id of a promise" in told[3][1]
     assert [[3, "PromiseFailedError: lost"]] == outputs_of_life(job, agent)
+    assert 0 == job.command("doctor", store)
 
 
 @pytest.mark.parametrize("mode", ["owned", "shared", "nobody's"])
