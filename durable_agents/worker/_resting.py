@@ -5,6 +5,7 @@ would otherwise fill `max_concurrent_runs` and nothing would run any more.
 """
 
 import asyncio
+from collections import OrderedDict
 from collections.abc import Callable
 from contextvars import Context
 
@@ -29,8 +30,8 @@ class Resting:
         self._scheduler = scheduler
         self._on_rest = on_rest
         self._loop = asyncio.get_running_loop()
-        self._at_rest: dict[ActiveRun, None] = {}
-        """Those who rest longest come first."""
+        self._at_rest: OrderedDict[ActiveRun, None] = OrderedDict()
+        """Those who rest longest come first; a plain dict looks through all that have gone."""
         self._stays: set[ActiveRun] = set()
         """Those of them that cannot leave memory as long as they rest."""
         self._watched: dict[ActiveRun, int] = {}
@@ -65,8 +66,7 @@ class Resting:
         Its place stays free; None where there is none.
         """
         while self._at_rest:
-            run = next(iter(self._at_rest))
-            del self._at_rest[run]
+            run, _ = self._at_rest.popitem(last=False)
             if run.may_leave:
                 return run
             self._stays.add(run)
