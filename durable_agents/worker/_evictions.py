@@ -12,7 +12,9 @@ next free place.
 import asyncio
 import logging
 import sys
-from collections.abc import Coroutine
+from collections import Counter
+from collections.abc import Coroutine, Generator
+from contextlib import contextmanager
 from typing import Any, Protocol
 
 import msgspec
@@ -96,6 +98,8 @@ class Evictions:
         self._returning: dict[int, asyncio.Future[None]] = {}
         self._returned: set[int] = set()
         """Those that came back since the store was last asked who is due."""
+        self._kept: Counter[int] = Counter()
+        """Those for which somebody has something."""
         self._next_due: float | None = None
         self._alarm: asyncio.Task[None] | None = None
         self._is_waking = False
@@ -115,12 +119,26 @@ class Evictions:
         """Have those leave that have rested longest, while there are too many in memory."""
         host = self._host
         while len(host.active) - len(self._leaving) > self._most:
-            run = host.resting.take_oldest()
+            run = host.resting.take_oldest(self._may_leave)
             if run is None:
                 return
             done = self._loop.create_future()
             self._leaving[run.number] = _Leaving(run, run.wakes_at, done)
             run.stop(_EVICTED)
+
+    @contextmanager
+    def keeping(self, number: int) -> Generator[None]:
+        """While inside, a run does not set out to leave."""
+        self._kept[number] += 1
+        try:
+            yield
+        finally:
+            self._kept[number] -= 1
+            if not self._kept[number]:
+                del self._kept[number]
+
+    def _may_leave(self, run: ActiveRun) -> bool:
+        return run.may_leave and run.number not in self._kept
 
     def ended(self, run: ActiveRun) -> bool:
         """A run stands still; returns whether that was the first half of its leaving."""

@@ -60,14 +60,15 @@ class Resting:
             return
         self._scheduler.wake(run.key)
 
-    def take_oldest(self) -> ActiveRun | None:
+    def take_oldest(self, may_leave: Callable[[ActiveRun], bool]) -> ActiveRun | None:
         """Of those that may leave memory, the one that has rested longest: it rests no more.
 
-        Its place stays free; None where there is none.
+        Its place stays free; None where there is none. Who may not leave is not asked again
+        until it has moved.
         """
         while self._at_rest:
             run, _ = self._at_rest.popitem(last=False)
-            if run.may_leave:
+            if may_leave(run):
                 return run
             self._stays.add(run)
         return None

@@ -8,8 +8,8 @@ owns the store, `Steering` sees to it that its dispatcher does what was decided.
 import asyncio
 import math
 import secrets
-from collections.abc import Callable, Iterable
-from contextlib import suppress
+from collections.abc import AsyncGenerator, Callable, Iterable
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from typing import TypeAlias
 
@@ -330,9 +330,7 @@ class Steering:
     async def cancel(self, run_id: str, reason: str) -> None:
         """See `Worker.cancel`."""
         dispatcher, services = self._dispatcher, self._services
-        await self._call_back(run_id)
-        async with self._lock:
-            number = await self._call_back(run_id)
+        async with self._called_back(run_id) as number, self._lock:
             with dispatcher.holding_back(number):
                 active = dispatcher.active.get(number)
                 if active is None:
@@ -346,9 +344,7 @@ class Steering:
     async def signal(self, run_id: str, received: SignalReceived, value: object) -> bool:
         """See `Worker.signal`."""
         dispatcher, services = self._dispatcher, self._services
-        await self._call_back(run_id, received.name)
-        async with self._lock:
-            number = await self._call_back(run_id, received.name)
+        async with self._called_back(run_id, received.name) as number, self._lock:
             with dispatcher.holding_back(number):
                 active = dispatcher.active.get(number)
                 if active is None:
@@ -363,22 +359,31 @@ class Steering:
             recovery.check_signal(state)
         return True
 
-    async def _call_back(self, run_id: str, name: str | None = None) -> int:
-        """Have a run back that has left memory, where it can be told; returns its number.
+    @asynccontextmanager
+    async def _called_back(self, run_id: str, name: str | None = None) -> AsyncGenerator[int]:
+        """While inside, a run that had left memory is there, where it can be told.
 
-        First without the lock, so that many come back at once; again with it, since the run
-        may have left once more. It takes a moment until the run has come to what it waits for,
-        and no longer: it may be paused, or its code ignores that it has to stop. What is then
-        put on record for it, it finds.
+        It takes a moment until it has come to what it waits for, and no longer than that: it
+        may be paused, or its code ignores that it has to stop. What is then put on record for
+        it, it finds when it starts.
+
+        Args:
+            run_id: The run.
+            name: Of the signals that it should wait for; None: of any, or for time.
+
+        Yields:
+            Its number.
         """
         row = await find(self._services.store, run_id)
-        with suppress(TimeoutError):
-            async with asyncio.timeout(_CALL_BACK_SECONDS):
-                was_away = await self._dispatcher.evictions.call_back(row)
-                active = self._dispatcher.active.get(row.number)
-                if was_away and active is not None:
-                    await active.wait_until_it_waits(name)
-        return row.number
+        number, evictions = row.number, self._dispatcher.evictions
+        with evictions.keeping(number):
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_CALL_BACK_SECONDS):
+                    was_away = await evictions.call_back(row)
+                    active = self._dispatcher.active.get(number)
+                    if was_away and active is not None:
+                        await active.wait_until_it_waits(name)
+            yield number
 
     async def pause(self, pause: Pause) -> None:
         """See `Worker.pause`."""
