@@ -27,6 +27,7 @@ from durable_agents.journal import (
     DeliveredOutOfOrder,
     Entry,
     MemoryUpdate,
+    PromiseMade,
     RunAccepted,
     RunCancelled,
     RunCompleted,
@@ -56,6 +57,7 @@ _MOST_NAMED = 5
 _ON_THE_WAY = (
     CallAbandoned,
     DeliveredOutOfOrder,
+    PromiseMade,
     SignalAwaited,
     TimerFired,
     TimerSet,
