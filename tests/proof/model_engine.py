@@ -176,6 +176,12 @@ class Performance:
     async def _signal(self, _: Node, path: Path, __: Feed) -> str:
         return await self._ctx.wait_for_signal(self._name(path), type=str)
 
+    async def _upgraded(self, _: Node, path: Path, given: Feed) -> str:
+        stage = " 1"
+        if self._life:  # the second release is rolled out at the first crash
+            stage = f" {self._ctx.version(self._name(path), 1, 2)}"
+        return await self._ctx.durable(self._functions.work, self._name(path, stage), given)
+
     async def _raise(self, _: Node, path: Path, given: Feed) -> None:
         raise RefusedError(answer(self._name(path), given))
 
@@ -273,6 +279,7 @@ class Performance:
         Kind.IDLE: _idle,
         Kind.NAP: _nap,
         Kind.SIGNAL: _signal,
+        Kind.UPGRADED: _upgraded,
         Kind.RAISE: _raise,
         Kind.SEQUENCE: _sequence,
         Kind.GATHER: _gather,

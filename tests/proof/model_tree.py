@@ -42,6 +42,8 @@ class Kind(Enum):
     """A durable sleep."""
     SIGNAL = "signal"
     """Waits for a signal that somebody sends in each life anew, under one id."""
+    UPGRADED = "upgraded"
+    """A call for which the second life has another one, guarded by `ctx.version`."""
     RAISE = "raise"
     """Raises without a call."""
     SEQUENCE = "sequence"
@@ -71,6 +73,7 @@ LEAVES = (
     Kind.IDLE,
     Kind.NAP,
     Kind.SIGNAL,
+    Kind.UPGRADED,
     Kind.RAISE,
 )
 """Most leaves are calls that return."""

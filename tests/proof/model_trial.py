@@ -162,6 +162,7 @@ class Trial:
         finally:
             await self._inner.close()
         trial = Trial({new_id: self.trees[run]}, self._inner)
+        trial.witness.begin_life()  # nobody goes back to the first release
         trial.witness.breaches = await trial.examine()
         if copied != ids[: ids.index(at)]:
             trial.witness.breaches.append(f"a fork of {ids} at {at} has {copied}")
