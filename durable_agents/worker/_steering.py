@@ -8,10 +8,10 @@ owns the store, `Steering` sees to it that its dispatcher does what was decided.
 import asyncio
 import math
 import secrets
-from collections.abc import AsyncGenerator, Callable, Iterable
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable
 from contextlib import asynccontextmanager, suppress
 from functools import partial
-from typing import TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 from durable_agents import recovery
 from durable_agents.clock import Clock
@@ -58,6 +58,8 @@ __all__ = [
 ]
 
 _CALL_BACK_SECONDS = 1.0
+
+T = TypeVar("T")
 
 Decide: TypeAlias = Callable[[RunState, float], list[Entry]]
 """The entries that a decision comes to, from the run's state and the time."""
@@ -326,9 +328,30 @@ class Steering:
         self._dispatcher = dispatcher
         self._services = services
         self._lock = asyncio.Lock()
+        self._decisions: set[asyncio.Task[Any]] = set()
+
+    async def _to_the_end(self, decision: Coroutine[Any, Any, T]) -> T:
+        """Take a decision, and see it through even where its caller is cancelled.
+
+        What is on record by then has to be done here, too: a run that was put back to work
+        would stand still until the next worker.
+        """
+        loop = asyncio.get_running_loop()
+        task = self._services.lineage.outside(lambda: loop.create_task(decision))
+        self._decisions.add(task)
+        task.add_done_callback(self._decided)
+        return await asyncio.shield(task)
+
+    def _decided(self, task: asyncio.Task[Any]) -> None:
+        self._decisions.discard(task)
+        if not task.cancelled():
+            task.exception()  # its caller may have gone
 
     async def cancel(self, run_id: str, reason: str) -> None:
         """See `Worker.cancel`."""
+        await self._to_the_end(self._cancel(run_id, reason))
+
+    async def _cancel(self, run_id: str, reason: str) -> None:
         dispatcher, services = self._dispatcher, self._services
         async with self._called_back(run_id) as number, self._lock:
             with dispatcher.holding_back(number):
@@ -387,14 +410,20 @@ class Steering:
 
     async def pause(self, pause: Pause) -> None:
         """See `Worker.pause`."""
+        await self._to_the_end(self._pause(pause))
+
+    async def _pause(self, pause: Pause) -> None:
         async with self._lock:
-            await asyncio.shield(self._services.store.pause(pause))
+            await self._services.store.pause(pause)
             self._take([pause])
 
     async def resume(self, agent: str, key: str | None) -> bool:
         """See `Worker.resume`."""
+        return await self._to_the_end(self._resume(agent, key))
+
+    async def _resume(self, agent: str, key: str | None) -> bool:
         async with self._lock:
-            was_paused = await asyncio.shield(self._services.store.resume(agent, key))
+            was_paused = await self._services.store.resume(agent, key)
             if agent == self._agent and self._services.store.claims is None:
                 self._dispatcher.scheduler.unpause(key)
                 self._dispatcher.dispatch()
@@ -414,6 +443,9 @@ class Steering:
 
     async def put_back(self, run_id: str, decide: Decide) -> None:
         """See `Worker.retry` and `Worker.resolve`."""
+        await self._to_the_end(self._put_back(run_id, decide))
+
+    async def _put_back(self, run_id: str, decide: Decide) -> None:
         services = self._services
         async with self._lock:
             row, write = await put_back(services.store, services.clock, run_id, decide)

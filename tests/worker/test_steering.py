@@ -3,6 +3,7 @@
 # ruff: noqa: ANN401, ARG001 - actions take an event of any type, whether they read it or not
 
 import asyncio
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -23,7 +24,17 @@ from durable_agents import (
     WorkerSettings,
     durable,
 )
-from tests.worker._kit import AT_ONCE, Calls, FakeClock, Gate, agent_of, entries, finish, life
+from tests.worker._kit import (
+    AT_ONCE,
+    Calls,
+    FakeClock,
+    Gate,
+    agent_of,
+    entries,
+    finish,
+    life,
+    passes,
+)
 
 BLOCK = WorkerSettings(shutdown_grace_seconds=0, on_failure="block")
 
@@ -104,6 +115,28 @@ async def test_a_retried_run_repeats_no_settled_call(store: Store) -> None:
 
         assert "ConnectionError: the service is down" == await failed(run)
     assert ["prepare", "ask"] == scene.made
+
+
+@pytest.mark.parametrize("turns", range(12))
+async def test_a_retry_is_seen_through_where_its_caller_gives_it_up(
+    store: Store, turns: int
+) -> None:
+    """Whenever that is: a run that is back to work on record is back to work."""
+    scene = Outage()
+    async with life(scene.agent, store) as worker:
+        run = await worker.submit(1, id="run")
+        await failed(run)
+        scene.is_down = False
+        retrying = asyncio.ensure_future(worker.retry("run", repeat_failed=True))
+        await passes(turns)
+        retrying.cancel()
+        with suppress(asyncio.CancelledError):
+            await retrying
+        if turns == 0:
+            await worker.retry("run", repeat_failed=True)  # it had not begun
+        await worker.resume()  # decisions are taken one at a time
+
+        assert [[1, "answered"]] == await run.result()
 
 
 async def test_a_retry_may_repeat_the_calls_that_failed(store: Store) -> None:
