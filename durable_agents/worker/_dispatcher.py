@@ -209,7 +209,8 @@ class Dispatcher:
                 new.is_event,
                 new.at,
                 None,
-                is_ordered=new.key is not None,
+                # A key that somebody gives may be the id of a run that has none.
+                is_ordered=new.key is not None or new.run_id is not None,
             )
 
     def has_lost(self, number: int) -> bool:  # noqa: ARG002 - see `_shared_dispatcher`

@@ -238,6 +238,20 @@ async def test_a_run_that_is_away_keeps_its_key(
         assert ["slept"] == await behind.result()
 
 
+async def test_a_run_that_is_away_keeps_its_id_for_those_who_give_it_as_their_key(
+    memory: InMemoryStore, clock: ManualClock
+) -> None:
+    """They are ordered with it, in memory or not."""
+    async with life(agent_with(sleeps), memory, ONE, clock=clock) as worker:
+        await worker.submit(1, id="run")
+        await become(worker, resting=1)
+        await worker.submit(0)
+        await become(worker, resting=1, evicted=1)
+        await worker.submit(1, key="run")
+        await passes(200)
+        assert 1 == worker.statistics().waiting
+
+
 @pytest.mark.parametrize("key", ["key", None])
 async def test_a_restart_leaves_those_away_who_are(clock: ManualClock, key: str | None) -> None:
     """They are not read, nor marked as what may have killed their worker."""
