@@ -55,7 +55,7 @@ from durable_agents.journal._entries import (
     VersionMarked,
 )
 from durable_agents.journal._identity import CallableSpec, CallIdentity, identify, is_async
-from durable_agents.journal._options import DurableOptions, OnInterrupt, durable
+from durable_agents.journal._options import DurableOptions, OnInterrupt, durable, is_declared
 from durable_agents.journal._rows import (
     BATCH_BITS,
     batch_of,
@@ -148,6 +148,7 @@ __all__ = [
     "identify",
     "is_async",
     "is_cleared_by",
+    "is_declared",
     "must_park",
     "place",
     "resolution",

@@ -98,6 +98,8 @@ class ActionStarted(msgspec.Struct, frozen=True, array_like=True, tag=3):
     python: str
     """Minor version of Python that ran it (`"3.11"`); another one may order tasks otherwise."""
     at: float
+    code: bytes = b""
+    """Fingerprint of the code that ran it; empty in journals of before it was recorded."""
 
 
 class CallBegun(msgspec.Struct, frozen=True, array_like=True, tag=4, gc=False):

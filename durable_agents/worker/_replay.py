@@ -13,11 +13,12 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextvars import copy_context
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol, TypeAlias, cast
 
 import msgspec
 
+from durable_agents.actions import CodeChange
 from durable_agents.agent import Agent, AgentPlan
 from durable_agents.clock import Clock, SystemClock
 from durable_agents.journal import (
@@ -44,6 +45,7 @@ from durable_agents.journal import (
 from durable_agents.serialization import Blobs, Codec, Payload
 from durable_agents.store import OutputRow, RunLister, RunRow, Store, Write, every_run
 from durable_agents.worker._agenda import Agenda, StoredRun
+from durable_agents.worker._explained import code_change, explained
 from durable_agents.worker._replay_difference import RecordedAction, difference
 from durable_agents.worker._run import ActiveRun, Ending
 from durable_agents.worker._services import UNWINDING_SECONDS, Services, make_services
@@ -102,6 +104,9 @@ class ReplayedAction:
     """What was recorded and what the code does now; None where the record is repeated."""
     is_gone: bool = False
     """Whether it had begun and the code has no such action for it any more."""
+    code_change: CodeChange = "unknown"
+    """What became of its code since the run began it; `"unknown"` where it is gone, was not
+    recorded, or another minor version of Python recorded it."""
 
     @property
     def safety(self) -> Safety:
@@ -318,15 +323,31 @@ class _Replay:
             else:
                 codec = stage.active.codec
                 changed = difference(row.run_id, record, store.last, outputs, codec)
-            name, event = record.started.name, record.started.event
             is_gone = stage.active.is_code_gone
-            return ReplayedAction(row.run_id, name, event, changed, is_gone)
+            replayed = ReplayedAction(
+                row.run_id, record.started.name, record.started.event, changed, is_gone
+            )
+            return self._compared(replayed, record, store.last)
         finally:
             try:
                 await stage.clear()
             finally:
                 services.lineage.uninstall()
                 services.threads.close()
+
+    def _compared(
+        self, replayed: ReplayedAction, record: RecordedAction, write: Write | None
+    ) -> ReplayedAction:
+        """The same, with what became of the code."""
+        started, action = record.started, self.plan.actions.get(replayed.action)
+        if action is None:
+            return replayed
+        told = replayed.difference
+        # Why a worker would park it says so already.
+        is_parked = write is not None and any(isinstance(e, RunParked) for e in write.entries)
+        if told is not None and not is_parked:
+            told = explained(told, started, action)
+        return replace(replayed, difference=told, code_change=code_change(started, action))
 
     def _services(self, store: _Pretence) -> Services:
         settings = WorkerSettings() if self.settings is None else self.settings
