@@ -31,13 +31,13 @@ action does outside of them it does here, too; what it prints goes to standard e
 _MEANINGS: dict[Safety, str] = {
     "safe": "the code repeats what is on record",
     "diverges": "the code does something else than what is on record",
-    "gone": "an action has begun that the code does not have any more",
+    "gone": "the code lacks an action that has begun, or cannot read an event",
 }
 _NEXT_MOVES: dict[Safety, str] = {
     "diverges": 'guard the change by `ctx.version("its name", 1, 2)`, so that such runs go the '
     "old way; or let them end before the new code takes over",
-    "gone": "keep the action in the code until such runs have ended, or cancel them: a worker "
-    "parks them",
+    "gone": "keep the action or the class in the code until such runs have ended, or cancel "
+    "them: a worker parks them until one starts that has it",
 }
 _MOST_SHOWN = 50
 

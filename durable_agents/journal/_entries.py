@@ -234,6 +234,8 @@ class RunParked(msgspec.Struct, frozen=True, array_like=True, tag=14):
 
     reason: str
     at: float
+    lacks_code: bool = False
+    """Whether it goes on without one, too: when a worker starts that has the code for it."""
 
 
 class RunCancelled(msgspec.Struct, frozen=True, array_like=True, tag=15):

@@ -158,6 +158,8 @@ class RunState:
     status: RunStatus = RunStatus.ACCEPTED
     reason: str = ""
     """Why the run is parked or cancelled, for people."""
+    lacks_code: bool = False
+    """Whether it is parked for want of code alone."""
     error: Payload | None = None
     """What failed the run."""
     cancel_reason: str | None = None
@@ -268,10 +270,12 @@ class RunState:
                 self.error = entry.error
             case RunParked():
                 self.status, self.reason = RunStatus.PARKED, entry.reason
+                self.lacks_code = entry.lacks_code
             case RunCancelled():
                 self.status, self.reason = RunStatus.CANCELLED, entry.reason
             case _:
                 self.status, self.error, self.reason = RunStatus.ACCEPTED, None, ""
+                self.lacks_code = False
                 for action in self.actions.values():
                     action.failed_attempts = 0
 

@@ -20,6 +20,7 @@ from durable_agents.worker._agenda import StoredRun
 from durable_agents.worker._endings import Endings
 from durable_agents.worker._handle import Run
 from durable_agents.worker._resting import Resting
+from durable_agents.worker._returning import returns_to_work
 from durable_agents.worker._run import ActiveRun, Ending
 from durable_agents.worker._services import Services
 from durable_agents.worker._take_over import TakeOver
@@ -83,7 +84,7 @@ class Dispatcher:
                 self._plan.name, after=self._found_up_to, limit=_ROWS_PER_READ
             )
             for row in rows:
-                if row.status.waits_for_person:
+                if row.status.waits_for_person and not await self._returns(row):
                     self._held[row.number] = row.key
                     self.scheduler.hold_from_start(row.key)
                 else:
@@ -93,6 +94,9 @@ class Dispatcher:
                 break
         if not was_closed:
             self._take_over.marks_up_to = self._found_up_to
+
+    async def _returns(self, row: RunRow) -> bool:
+        return await returns_to_work(row, self._plan, self._services)
 
     def offer(self, accepted: AcceptedRun, new: NewRun) -> Run:
         """A run was accepted; it starts when its turn comes."""

@@ -87,7 +87,7 @@ class RecordReader(RunLister, Protocol):
 
 Safety: TypeAlias = Literal["safe", "diverges", "gone"]
 """What a worker would come to: go on, or find that the code does not repeat what is on record,
-or that it has no such action any more."""
+or that it lacks an action that has begun, or the class of an event."""
 _FROM_THE_WORST: tuple[Safety, ...] = ("gone", "diverges")
 
 
@@ -103,7 +103,8 @@ class ReplayedAction:
     difference: str | None
     """What was recorded and what the code does now; None where the record is repeated."""
     is_gone: bool = False
-    """Whether it had begun and the code has no such action for it any more."""
+    """Whether it had begun and the code has no such action for it any more, or cannot read an
+    event of the run."""
     code_change: CodeChange = "unknown"
     """What became of its code since the run began it; `"unknown"` where it is gone, was not
     recorded, or another minor version of Python recorded it."""
@@ -276,7 +277,7 @@ class _Replay:
         journal = await self.records.journal(row.number)
         blobs = await self.records.blobs(row.number)
         if row.status.is_open and (problem := self._line_up(row, journal, blobs)) is not None:
-            return [ReplayedAction(row.run_id, "", 0, problem)]
+            return [problem]
         records = [
             record
             for record in _records_of(journal)
@@ -290,14 +291,18 @@ class _Replay:
         row: RunRow,
         journal: list[tuple[int, list[Entry]]],
         blobs: dict[bytes, Payload],
-    ) -> str | None:
+    ) -> ReplayedAction | None:
         """Why a worker could not even find out what the run has to do; None: it could."""
         stored = _stored(row, journal)
         codec = self._codec.for_run(Blobs(blobs))
+        agenda = Agenda(stored, self.plan)
         try:
-            Agenda(stored, self.plan).build(stored.state, codec)
-        except Exception as error:  # noqa: BLE001 - what a condition raised, an unreadable event
-            return f"it fails now: {type(error).__name__}: {error}"
+            agenda.build(stored.state, codec)
+        except Exception as error:  # noqa: BLE001 - what a condition raised
+            raised = f"it fails now: {type(error).__name__}: {error}"
+            return ReplayedAction(row.run_id, "", 0, raised)
+        if agenda.is_unreadable:
+            return ReplayedAction(row.run_id, "", 0, agenda.gone, is_gone=True)
         return None
 
     @property

@@ -14,6 +14,7 @@ from pathlib import Path
 from durable_agents import SqliteStore, Store, Worker, WorkerSettings
 from durable_agents.errors import RunError
 from durable_agents.testing import CrashingStore
+from tests.golden import agents
 from tests.golden.agents import AGENTS, CODECS, MADE, VERSION
 
 FOLDER = Path(__file__).parent
@@ -122,11 +123,20 @@ async def waiting(stage: Stage) -> None:
                     await asyncio.sleep(0.001)
 
 
+async def lacking(stage: Stage) -> None:
+    """A run that is parked, since the code cannot read an event of it."""
+    await stage.crash("lacks", "lacks", 4)
+    leaving = vars(agents).pop("Leaving")
+    await stage.finish("lacks", "lacks")
+    agents.Leaving = leaving
+
+
 STORES = {
     "finished": finished,
     "unfinished": unfinished,
     "signed": signed,
     "waiting": waiting,
+    "lacking": lacking,
 }
 
 

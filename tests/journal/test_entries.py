@@ -69,7 +69,7 @@ ENTRIES: list[Entry] = [
     ActionFailed(0, 1, PAYLOAD, 11.0),
     RunCompleted(12.0),
     RunFailed(-1, PAYLOAD, 13.0),
-    RunParked("a call is in doubt", 14.0),
+    RunParked("a call is in doubt", 14.0, lacks_code=True),
     RunCancelled("by hand", 15.0),
     RunRetried(16.0),
     CallResolved(1, "/1.a", 2, "shop:charge", b"00ff", 17.0),
@@ -116,11 +116,13 @@ def test_tags_of_entries_are_on_disk_and_never_change() -> None:
 def test_an_entry_without_its_later_fields_is_read_with_their_defaults() -> None:
     """Journals of earlier releases lack the fields that were added since."""
     accepted = [1, "run-1", "shop", "k", ["plain", b"\xc0"], 1.0]
-    content = msgspec.msgpack.encode([accepted, [3, 0, 0, "charge", {}, "3.11", 2.0]])
+    started, parked = [3, 0, 0, "charge", {}, "3.11", 2.0], [14, "in doubt", 3.0]
+    content = msgspec.msgpack.encode([accepted, started, parked])
 
     assert [
         RunAccepted("run-1", "shop", "k", PAYLOAD, 1.0, is_event=False),
         ActionStarted(0, 0, "charge", {}, "3.11", 2.0, code=b""),
+        RunParked("in doubt", 3.0, lacks_code=False),
     ] == decode_row(7, sealed(7, content), "shop.db")
 
 
