@@ -164,7 +164,7 @@ class Agent:
             value: The input: anything that can be submitted; or a function that makes it of the
                 moment, an aware datetime. It is called on the event loop, and must not block.
             name: Of the schedule, unique in the agent; it is on disk, and in the ids of the
-                runs: `schedule:<name>:<moment>`. Agents that share a store take other names.
+                runs: `schedule:<agent>:<name>:<moment>`.
             zone: The time zone whose clocks the line speaks of.
             missed: What becomes of moments at which no worker was up: `"latest"` (default)
                 submits the newest one, `"all"` each of them in order, `"skip"` none. Less than
