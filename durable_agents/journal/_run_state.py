@@ -175,6 +175,8 @@ class RunState:
     """In the order received; taken ones stay, so that their numbers do."""
     versions: dict[str, int] = field(default_factory=dict)
     """By change, which version of it the run follows."""
+    marked_by: dict[str, int] = field(default_factory=dict)
+    """By change, the number of the action that asked for it first."""
     starts_without_progress: int = 0
     """Times that a worker took the run over since its last other entry, unless it rested."""
     is_resting: bool = False
@@ -238,6 +240,7 @@ class RunState:
             case VersionMarked():
                 # It travels with another entry.
                 self.versions.setdefault(entry.change, entry.version)
+                self.marked_by.setdefault(entry.change, entry.action)
             case _:
                 self._copied_row = entry.row
 

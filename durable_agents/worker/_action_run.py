@@ -50,6 +50,7 @@ from durable_agents.worker._sync_action import (
     action_thread_branch,
     run_in_thread,
 )
+from durable_agents.worker._versions import Versions
 
 __all__ = ["ActionRun", "RunJournal"]
 
@@ -68,8 +69,8 @@ class RunJournal(Protocol):
         ...
 
     @property
-    def versions(self) -> dict[str, int]:
-        """By change, which version of it the run follows."""
+    def versions(self) -> Versions:
+        """Which versions of changes the run follows."""
         ...
 
     def write(self, entries: list[Entry]) -> asyncio.Future[int]:
@@ -315,7 +316,8 @@ class ActionRun:
 
     def explain(self, difference: str) -> str:
         """A divergence as it is told: with what may be its reason."""
-        return explained(difference, self._state.started, self.action)
+        told = explained(difference, self._state.started, self.action)
+        return "; ".join([told, *self.run.versions.reasons(self.number)])
 
     def warn(self, message: str) -> None:
         """Tell people."""

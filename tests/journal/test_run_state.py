@@ -391,7 +391,8 @@ def test_the_first_mark_of_a_change_counts() -> None:
     again = VersionMarked(0, "/1.f", "a", 2, 4.0)
     over = RunTakenOver("w", 5.0)
 
-    assert {"a": 1, "b": 2} == fold(STARTED, one, other, again).versions
+    state = fold(STARTED, one, other, again)
+    assert ({"a": 1, "b": 2}, {"a": 0, "b": 0}) == (state.versions, state.marked_by)
     assert 2 == fold(STARTED, over, one, over).starts_without_progress
 
 
