@@ -20,12 +20,14 @@ MAX_KEPT_PER_KEY = 64
 class _KeyLine:
     """The runs of one key that wait for their turn."""
 
-    __slots__ = ("has_more_stored", "has_spilled", "is_held", "last_kept", "numbers")
+    __slots__ = ("has_more_stored", "has_spilled", "is_away", "is_held", "last_kept", "numbers")
 
     def __init__(self) -> None:
         self.numbers: list[int] = []
         """Few (`MAX_KEPT_PER_KEY`), and mostly none: an empty deque would take 600 bytes."""
         self.is_held = False
+        self.is_away = False
+        """Whether the run that holds it has left memory."""
         self.has_more_stored = False
         self.has_spilled = False
         self.last_kept = 0
@@ -135,6 +137,55 @@ class Scheduler:
         assert self._lines[key].is_held, "a run that rests keeps its key"
         self._free -= 1
 
+    def leave(self, key: str, *, is_ordered: bool) -> None:
+        """The key's run, which rests, leaves memory until `come_back`; it is not done.
+
+        Args:
+            key: The key.
+            is_ordered: Whether it keeps the key: others may come that are ordered with it.
+        """
+        if is_ordered:
+            self._lines[key].is_away = True
+        else:
+            self._let_go(key)
+
+    def away_from_start(self, count: int) -> None:
+        """So many runs wait in the store."""
+        self._running += count
+
+    def keep_from_start(self, key: str) -> None:
+        """One of them keeps its key."""
+        self.hold_from_start(key)
+        self._lines[key].is_away = True
+
+    def come_back(self, key: str, turn: int, *, at_once: bool) -> bool:
+        """A run that had left memory goes on.
+
+        Args:
+            key: The key.
+            turn: Of the run.
+            at_once: Whether it has its place again now, even over the bound, unless its key is
+                paused.
+
+        Returns:
+            Whether it goes on now. Otherwise `next_run` gives it, before those who are new; it
+            may have to wait for others who have got hold of the key of one that kept none.
+        """
+        line = self._lines.get(key)
+        if line is None:
+            line = self._lines[key] = _KeyLine()
+            line.is_held = line.is_away = True
+        was_away, line.is_away = line.is_away, False
+        if was_away and at_once and not self._is_paused and key not in self._paused:
+            self._free -= 1
+            return True
+        self._running -= 1
+        line.numbers.insert(0, turn)
+        if was_away:
+            line.is_held = False
+            self._ready.appendleft(key)
+        return False
+
     def hold_from_start(self, key: str) -> None:
         """A key that comes from the store with a run that keeps it."""
         line = self._lines.setdefault(key, _KeyLine())
@@ -182,7 +233,7 @@ class Scheduler:
         # What was accepted while the store was being read may not have been seen there.
         line.has_more_stored = has_more = has_more or line.has_spilled
         if line.numbers:
-            line.last_kept = line.numbers[-1]
+            line.last_kept = max(line.last_kept, line.numbers[-1])
             self._ready.append(key)
         elif has_more:
             self._hungry.add(key)

@@ -243,3 +243,132 @@ def test_no_run_starts_at_all_while_everything_is_paused() -> None:
     assert [("c", 3)] == started(scheduler)
     scheduler.unpause("b")
     assert [("b", 2)] == started(scheduler)
+
+
+def away(*, is_ordered: bool, most: int = 1) -> Scheduler:
+    """A scheduler whose run 1, of key "a", has left memory."""
+    scheduler = offered(("a", 1), most=most)
+    scheduler.next_run()
+    scheduler.rest("a")
+    scheduler.leave("a", is_ordered=is_ordered)
+    return scheduler
+
+
+@pytest.mark.parametrize("is_ordered", [True, False])
+def test_a_run_that_is_away_takes_no_place_and_is_not_done(*, is_ordered: bool) -> None:
+    """Another one runs meanwhile; nobody is told that all is done."""
+    scheduler = away(is_ordered=is_ordered)
+
+    scheduler.offer("b", 2)
+    assert [("b", 2)] == started(scheduler)
+    scheduler.finish("b")
+    assert not scheduler.is_drained
+    assert scheduler.come_back("a", 1, at_once=True)
+    scheduler.finish("a")
+    assert scheduler.is_drained
+
+
+def test_a_run_that_is_away_keeps_its_key_if_it_is_ordered() -> None:
+    """Where it has none, nobody is ordered with it, and nothing is kept of it."""
+    keeps, goes = away(is_ordered=True), away(is_ordered=False)
+
+    for scheduler in (keeps, goes):
+        scheduler.offer("a", 2)
+    assert [] == started(keeps)
+    assert [("a", 2)] == started(goes)
+
+
+def test_who_is_called_back_has_a_place_over_the_bound() -> None:
+    """As one that rested in memory has; who comes next waits until both have ended."""
+    scheduler = away(is_ordered=True)
+    scheduler.offer("b", 2)
+    started(scheduler)
+
+    assert scheduler.come_back("a", 1, at_once=True)
+    scheduler.offer("c", 3)
+    scheduler.finish("b")
+    assert [] == started(scheduler)
+    scheduler.finish("a")
+    assert [("c", 3)] == started(scheduler)
+
+
+def test_who_is_due_takes_the_next_place_before_those_who_are_new() -> None:
+    """It was there before them."""
+    scheduler = away(is_ordered=True)
+    scheduler.offer("b", 2)
+    scheduler.offer("c", 3)
+    assert ("b", 2) == scheduler.next_run()
+
+    assert not scheduler.come_back("a", 1, at_once=False)
+    scheduler.offer("a", 4)
+    scheduler.finish("b")
+    assert [("a", 1)] == started(scheduler)
+    scheduler.finish("a")
+    assert ("c", 3) == scheduler.next_run()
+    scheduler.finish("c")
+    assert [("a", 4)] == started(scheduler)
+
+
+@pytest.mark.parametrize("paused", ["a", None])
+def test_who_is_paused_comes_back_after_the_pause(paused: str | None) -> None:
+    """Of its key, or of all."""
+    scheduler = away(is_ordered=True)
+    scheduler.pause(paused)
+
+    assert not scheduler.come_back("a", 1, at_once=True)
+    assert [] == started(scheduler)
+    scheduler.unpause(paused)
+    assert [("a", 1)] == started(scheduler)
+
+
+def test_a_run_without_a_key_comes_back_behind_one_that_has_taken_its_name() -> None:
+    """Two runs on one line would end one another's turn."""
+    scheduler = away(is_ordered=False, most=2)
+    scheduler.offer("a", 2)
+    assert [("a", 2)] == started(scheduler)
+
+    assert not scheduler.come_back("a", 1, at_once=True)
+    assert [] == started(scheduler)
+    scheduler.finish("a")
+    assert [("a", 1)] == started(scheduler)
+    scheduler.finish("a")
+    assert scheduler.is_drained
+
+
+def test_what_waits_in_the_store_from_the_start_keeps_its_key_and_is_not_done() -> None:
+    """Of those that have one; the others are counted."""
+    scheduler = Scheduler(1)
+    scheduler.away_from_start(2)
+    scheduler.keep_from_start("a")
+    scheduler.offer("a", 3)
+
+    assert [] == started(scheduler)
+    assert not scheduler.is_drained
+    assert scheduler.come_back("a", 1, at_once=True)
+    scheduler.finish("a")
+    assert [("a", 3)] == started(scheduler)
+    scheduler.finish("a")
+    assert not scheduler.is_drained
+    assert scheduler.come_back("nobody", 2, at_once=True)
+    scheduler.finish("nobody")
+    assert scheduler.is_drained
+
+
+def test_a_line_that_is_read_on_goes_on_behind_one_that_came_back() -> None:
+    """Its number is an old one, and says nothing of how far the line was read."""
+    scheduler = away(is_ordered=False)
+    scheduler.offer("a", 2)
+    assert ("a", 2) == scheduler.next_run()
+    for number in range(3, MAX_KEPT_PER_KEY + 4):
+        scheduler.offer("a", number)
+    scheduler.finish("a")
+    for number in range(3, MAX_KEPT_PER_KEY + 3):
+        assert ("a", number) == scheduler.next_run()
+        scheduler.finish("a")
+
+    assert [("a", MAX_KEPT_PER_KEY + 2)] == scheduler.hungry()
+    assert not scheduler.come_back("a", 1, at_once=True)
+    scheduler.feed("a", [], has_more=True)
+    assert [("a", 1)] == started(scheduler)
+    scheduler.finish("a")
+    assert [("a", MAX_KEPT_PER_KEY + 2)] == scheduler.hungry()

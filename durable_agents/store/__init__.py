@@ -13,6 +13,7 @@ from durable_agents.store._port import (
     RunRow,
     Store,
     StoreFacts,
+    WaitingRuns,
     Write,
 )
 from durable_agents.store._sqlite import SqliteStore
@@ -41,6 +42,7 @@ __all__ = [
     "Store",
     "StoreFacts",
     "StoreFile",
+    "WaitingRuns",
     "Write",
     "acceptance_in",
     "every_run",

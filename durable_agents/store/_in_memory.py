@@ -27,6 +27,7 @@ from durable_agents.store._port import (
     Retention,
     RunRow,
     StoreFacts,
+    WaitingRuns,
     Write,
 )
 from durable_agents.store._write_queue import NOT_OPEN, Acceptance, QueuedWrite, WriteQueue
@@ -58,6 +59,8 @@ class InMemoryStore:
         self._outputs: list[OutputRow] = []
         self._memory: dict[tuple[str, str], dict[str, MemoryUpdate]] = {}
         self._ended: dict[int, float] = {}
+        self._wakes: dict[int, float | None] = {}
+        self._without_key: set[int] = set()
         self._consumers: dict[str, int] = {}
         self._moments: dict[tuple[str, str], int] = {}
         self._pauses: dict[tuple[str, str | None], Pause] = {}
@@ -117,7 +120,12 @@ class InMemoryStore:
     async def open_runs(self, agent: str, *, after: int, limit: int) -> list[RunRow]:
         """Runs of an agent that have not ended."""
         rows = (r for r in self._runs.values() if r.agent == agent and r.status.is_open)
-        return sorted((r for r in rows if r.turn > after), key=_turn)[:limit]
+        return sorted(
+            (r for r in rows if r.turn > after and not self._is_out_of_the_way(r)), key=_turn
+        )[:limit]
+
+    def _is_out_of_the_way(self, row: RunRow) -> bool:
+        return row.status is RunStatus.WAITING and row.number in self._without_key
 
     async def open_runs_of_key(
         self, agent: str, key: str, *, after: int, limit: int
@@ -125,6 +133,22 @@ class InMemoryStore:
         """The same for one key."""
         rows = await self.open_runs(agent, after=after, limit=len(self._runs))
         return [r for r in rows if r.key == key][:limit]
+
+    async def waiting_runs(self, agent: str) -> WaitingRuns:
+        """How many runs of an agent wait; see `Store.waiting_runs`."""
+        rows = self._waiting(agent)
+        dues = (self._wakes[row.number] for row in rows)
+        return WaitingRuns(len(rows), min((d for d in dues if d is not None), default=None))
+
+    async def due_runs(self, agent: str, *, now: float, limit: int) -> list[RunRow]:
+        """Those of them that are due."""
+        dues = ((self._wakes[row.number], row.number, row) for row in self._waiting(agent))
+        due = sorted((due, n, row) for due, n, row in dues if due is not None and due <= now)
+        return [row for _, _, row in due[:limit]]
+
+    def _waiting(self, agent: str) -> list[RunRow]:
+        rows = self._runs.values()
+        return [r for r in rows if r.agent == agent and r.status is RunStatus.WAITING]
 
     @property
     def holds_memory(self) -> bool:
@@ -194,6 +218,8 @@ class InMemoryStore:
             row = self._runs.pop(number)
             self._numbers.pop(row.run_id, None)
             del self._journal[number], self._ended[number]
+            self._wakes.pop(number, None)
+            self._without_key.discard(number)
             self._blobs.pop(number, None)
         self._outputs = [row for row in self._outputs if row.number not in gone]
         return len(gone)
@@ -240,6 +266,8 @@ class InMemoryStore:
             number,
         )
         self._journal[number] = [(0, body)]
+        if acceptance.run.key is None:
+            self._without_key.add(number)
         self._keep_outputs(number, acceptance.run.outputs)
         self._keep_blobs(number, acceptance.run.blobs)
         return acceptance.as_accepted()
@@ -249,6 +277,7 @@ class InMemoryStore:
         row = self._runs[write.number]
         if write.status is not None:
             row = self._runs[write.number] = replace(row, status=write.status)
+            self._wakes[write.number] = write.wake
             if write.ended_at is not None:
                 self._ended[write.number] = write.ended_at
         if write.requeues:

@@ -227,6 +227,7 @@ class Membership:
                 # The one who owned it alone died: whatever is open may be what killed it.
                 connection.execute(sql["orphan"])
                 connection.execute(sql["set_meta"], ("was_closed", "1"))
+            connection.execute(sql["wake_all"])
             self.epoch = register(connection, sql, self, self.find())
             numbers = connection.execute(sql["last_numbers"]).fetchone()
         return meta["token"], numbers

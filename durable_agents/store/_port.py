@@ -25,6 +25,7 @@ __all__ = [
     "RunRow",
     "Store",
     "StoreFacts",
+    "WaitingRuns",
     "Write",
 ]
 
@@ -123,6 +124,14 @@ class Retention:
     """Whether failed runs are forgotten, too; by default they wait for a person."""
 
 
+class WaitingRuns(msgspec.Struct, frozen=True, gc=False):
+    """The runs of an agent that wait in the store, in nobody's memory."""
+
+    count: int
+    first_due: float | None
+    """When the first of them is due; None: only signals wake them."""
+
+
 class Write(msgspec.Struct, kw_only=True, gc=False):
     """What becomes durable together for one run.
 
@@ -130,6 +139,7 @@ class Write(msgspec.Struct, kw_only=True, gc=False):
         number: Number of the run.
         entries: What happened, in order; none: only to see whether the store takes writes.
         status: The run's new status; None leaves it.
+        wake: With the status `WAITING`, when the run is due; None: a signal wakes it, no time.
         outputs: Outputs sent, in order.
         memory: Agent, key and what became of paths of short-term memory; None: it is gone.
         blobs: Large parts of values by the hash of their content, those that the run does not
@@ -145,6 +155,7 @@ class Write(msgspec.Struct, kw_only=True, gc=False):
     number: int
     entries: list[Entry]
     status: RunStatus | None = None
+    wake: float | None = None
     outputs: Sequence[SentEvent] = ()
     memory: tuple[str, str, Mapping[str, MemoryUpdate | None]] | None = None
     blobs: Mapping[bytes, Payload] | None = None
@@ -243,13 +254,25 @@ class Store(Protocol):
         ...
 
     async def open_runs(self, agent: str, *, after: int, limit: int) -> list[RunRow]:
-        """Runs of an agent that have not ended, by turn, beginning behind the turn `after`."""
+        """Runs of an agent that have not ended, by turn, beginning behind the turn `after`.
+
+        Without those that wait (status `WAITING`) and were accepted without a key: they keep
+        nobody from anything.
+        """
         ...
 
     async def open_runs_of_key(
         self, agent: str, key: str, *, after: int, limit: int
     ) -> list[RunRow]:
         """The same for one key, of those that callers gave."""
+        ...
+
+    async def waiting_runs(self, agent: str) -> WaitingRuns:
+        """How many runs of an agent have the status `WAITING`, and when they are due."""
+        ...
+
+    async def due_runs(self, agent: str, *, now: float, limit: int) -> list[RunRow]:
+        """Those of them that are due by now, the earliest first."""
         ...
 
     @property

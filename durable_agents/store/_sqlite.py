@@ -47,6 +47,7 @@ from durable_agents.store._port import (
     Retention,
     RunRow,
     StoreFacts,
+    WaitingRuns,
     Write,
 )
 from durable_agents.store._retention import prune_some
@@ -287,6 +288,15 @@ class SqliteStore:
     ) -> list[RunRow]:
         """The same for one key."""
         return await self._runs("open_runs_of_key", (agent, key, after, limit))
+
+    async def waiting_runs(self, agent: str) -> WaitingRuns:
+        """How many runs of an agent wait; see `Store.waiting_runs`."""
+        rows = await self._select("waiting_runs", (agent,))
+        return WaitingRuns(*rows[0])
+
+    async def due_runs(self, agent: str, *, now: float, limit: int) -> list[RunRow]:
+        """Those of them that are due."""
+        return await self._runs("due_runs", (agent, now, limit))
 
     async def runs(self, *, after: int, limit: int) -> list[RunRow]:
         """All runs by number, beginning behind `after`."""

@@ -6,7 +6,7 @@ from itertools import chain
 from operator import itemgetter
 from typing import TypeAlias
 
-from durable_agents.journal import encode_blob, encode_cell
+from durable_agents.journal import RunStatus, encode_blob, encode_cell
 from durable_agents.serialization import Payload
 from durable_agents.store._atomic import atomic
 from durable_agents.store._many_rows import MANY, Row, for_all
@@ -40,6 +40,7 @@ class Transaction:
         "_requeued",
         "_sql",
         "_statuses",
+        "_waiting",
         "rows",
     )
 
@@ -53,6 +54,7 @@ class Transaction:
         """Of the journals: number, number of the run, and entries. The writer appends them."""
         self._blobs: list[Row] = []
         self._statuses: list[Row] = []
+        self._waiting: list[Row] = []
         self._requeued: list[Row] = []
         self._outputs: list[Row] = []
         self._memory: list[Row] = []
@@ -100,7 +102,9 @@ class Transaction:
         Raises:
             UnicodeEncodeError: A text cannot be written.
         """
-        if write.status is not None:
+        if write.status is RunStatus.WAITING:
+            self._waiting.append((write.wake, write.number))
+        elif write.status is not None:
             self._statuses.append((int(write.status), write.ended_at, write.number))
         if write.requeues:
             self._requeued.append((write.turn, write.number))
@@ -131,6 +135,7 @@ class Transaction:
             or self._accepted_once
             or self._blobs
             or self._statuses
+            or self._waiting
             or self._requeued
             or self._outputs
             or self._memory
@@ -169,6 +174,7 @@ class Transaction:
         for_all(connection, sql["append"], self.rows)
         for_all(connection, sql["add_blob"], self._blobs)
         for_all(connection, sql["set_status"], self._statuses)
+        for_all(connection, sql["set_waiting"], self._waiting)
         for row in self._requeued:
             connection.execute(sql["requeue"], row)
             connection.execute(sql["set_meta"], ("last_run", str(row[0])))

@@ -22,6 +22,7 @@ from durable_agents.store import (
     RunRow,
     Store,
     StoreFacts,
+    WaitingRuns,
     Write,
 )
 
@@ -144,6 +145,14 @@ class CrashingStore:
     ) -> list[RunRow]:
         """The same for one key."""
         return await self._inner.open_runs_of_key(agent, key, after=after, limit=limit)
+
+    async def waiting_runs(self, agent: str) -> WaitingRuns:
+        """How many runs of an agent wait."""
+        return await self._inner.waiting_runs(agent)
+
+    async def due_runs(self, agent: str, *, now: float, limit: int) -> list[RunRow]:
+        """Those of them that are due."""
+        return await self._inner.due_runs(agent, now=now, limit=limit)
 
     @property
     def holds_memory(self) -> bool:

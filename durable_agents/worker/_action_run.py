@@ -1,11 +1,14 @@
 """One action over one event: its tasks, its buffered effects, and how it ends."""
 
 import asyncio
+from bisect import bisect_left
 from collections.abc import Collection, Generator, Iterable
 from contextlib import contextmanager
 from functools import partial
 from threading import get_ident
 from typing import Any, NoReturn, Protocol
+
+import msgspec
 
 from durable_agents.actions import Action
 from durable_agents.context import RunnerContext
@@ -86,6 +89,20 @@ class RunJournal(Protocol):
         ...
 
 
+class PresentWait(msgspec.Struct, frozen=True, eq=False, gc=False):
+    """A task that waits now."""
+
+    path: str
+    """Of its branch."""
+    due: float | None
+    coming: asyncio.Future[int] | None
+
+    @property
+    def has_come(self) -> bool:
+        """Whether what it waits for is there, and the task has not noticed yet."""
+        return self.coming is not None and self.coming.done()
+
+
 class ActionRun:
     """One start of one action.
 
@@ -128,7 +145,8 @@ class ActionRun:
         self._with_next: list[Entry] | None = None
         self._is_running = False
         self._is_cancelled = state.cancelled_at is not None
-        self._waits = 0
+        self._waits: dict[PresentWait, None] = {}
+        self._deadlines: dict[object, float] = {}
         short_term = memories.short_term if state.started is None else state.started.short_term
         self._short_term_snapshot = short_term
         self._sensory_snapshot = memories.sensory
@@ -187,14 +205,26 @@ class ActionRun:
         return self._delivery
 
     @contextmanager
-    def waiting(self) -> Generator[None]:
-        """While inside, a task of the action waits for time or a signal."""
-        self._waits += 1
+    def waiting(
+        self, due: float | None, coming: asyncio.Future[int] | None = None
+    ) -> Generator[None]:
+        """While inside, a task of the action waits for time or a signal.
+
+        Args:
+            due: When the wait is over whatever comes; None: never.
+            coming: Done when what it waits for has come.
+        """
+        steps = self.services.lineage.here()
+        assert steps is not None, "a branch is a task's"
+        wait = PresentWait(steps.branch.path, due, coming)
+        self._waits[wait] = None
+        steps.sets_timers_of_ours = True
         self.run.waits()
         try:
             yield
         finally:
-            self._waits -= 1
+            steps.sets_timers_of_ours = False
+            del self._waits[wait]
             self.run.goes_on()
             if self._waits:
                 self.run.waits()
@@ -202,7 +232,34 @@ class ActionRun:
     @property
     def only_waits(self) -> bool:
         """Whether some tasks wait, and none of them makes a durable call."""
-        return self._waits > 0 and not self.tasks.make_call
+        return bool(self._waits) and not self.tasks.make_call
+
+    @property
+    def may_leave(self) -> bool:
+        """Whether waits are all that there is, so that a replay comes to the same point.
+
+        Each task has to be in one, or to have a task below it that is. A timer of the event
+        loop that the action has set would be lost (`asyncio.timeout` around a wait).
+        """
+        if self._is_cancelled or (self._delivery is not None and not self._delivery.is_idle):
+            return False
+        if any(wait.has_come for wait in self._waits) or self.tasks.timers:
+            return False
+        waiting = sorted(wait.path for wait in self._waits)
+        return all(_is_above_one_of(path, waiting) for path in self.tasks.paths)
+
+    @property
+    def wakes_at(self) -> float | None:
+        """When the first wait or timeout is over, whatever signals come; None: never."""
+        dues = [wait.due for wait in self._waits if wait.due is not None]
+        return min([*dues, *self._deadlines.values()], default=None)
+
+    def set_deadline(self, timeout: object, due: float | None) -> None:
+        """A timeout fires then; None: it does not any more."""
+        if due is None:
+            self._deadlines.pop(timeout, None)
+        else:
+            self._deadlines[timeout] = due
 
     @property
     def is_alone(self) -> bool:
@@ -448,3 +505,13 @@ class ActionRun:
         )
         now = self.services.clock.now()
         self.record(DeliveredOutOfOrder(self.number, *key, *overtaken, now))
+
+
+def _is_above_one_of(path: str, waiting: list[str]) -> bool:
+    """Whether a branch is one of those that wait, or above one; they are sorted."""
+    at = bisect_left(waiting, path)
+    if at < len(waiting) and waiting[at] == path:
+        return True
+    below = f"{path}/"
+    at = bisect_left(waiting, below)
+    return at < len(waiting) and waiting[at].startswith(below)

@@ -27,6 +27,8 @@ class StoredRun(msgspec.Struct, frozen=True, gc=False):
     accepted_at: float
     state: RunState | None
     """What is on record beyond the acceptance; None where nothing can be."""
+    is_ordered: bool = True
+    """Whether inputs may come that are ordered with it; False: it has no key."""
 
 
 class Agenda:

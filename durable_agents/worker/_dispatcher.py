@@ -18,6 +18,7 @@ from durable_agents.scheduler import MAX_KEPT_PER_KEY, Scheduler
 from durable_agents.store import AcceptedRun, NewRun, RunRow, Write
 from durable_agents.worker._agenda import StoredRun
 from durable_agents.worker._endings import Endings
+from durable_agents.worker._evictions import Evictions
 from durable_agents.worker._handle import Run
 from durable_agents.worker._resting import Resting
 from durable_agents.worker._returning import returns_to_work
@@ -56,8 +57,9 @@ class Dispatcher:
         self.tasks: set[asyncio.Task[Any]] = set()
         self._readers: set[asyncio.Task[Any]] = set()
         self.scheduler = Scheduler(services.settings.max_concurrent_runs)
-        self.resting = Resting(self.scheduler, self.dispatch)
+        self.resting = Resting(self.scheduler, self._places_are_free)
         self.endings = Endings(services)
+        self.evictions = Evictions(self, services, plan.name)
         self._plan = plan
         self._services = services
         self._on_crash = on_crash
@@ -84,7 +86,9 @@ class Dispatcher:
                 self._plan.name, after=self._found_up_to, limit=_ROWS_PER_READ
             )
             for row in rows:
-                if row.status.waits_for_person and not await self._returns(row):
+                if row.status is RunStatus.WAITING:
+                    self.scheduler.keep_from_start(row.key)
+                elif row.status.waits_for_person and not await self._returns(row):
                     self._held[row.number] = row.key
                     self.scheduler.hold_from_start(row.key)
                 else:
@@ -92,6 +96,7 @@ class Dispatcher:
                 self._found_up_to = row.turn
             if len(rows) < _ROWS_PER_READ:
                 break
+        await self.evictions.find()
         if not was_closed:
             self._take_over.marks_up_to = self._found_up_to
 
@@ -189,11 +194,12 @@ class Dispatcher:
         task.add_done_callback(self._task_ended)
         return task
 
-    def read(self, coroutine: Coroutine[Any, Any, None], name: str) -> None:
+    def read(self, coroutine: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
         """Start a task that only reads and waits: it is cancelled when the worker stops."""
         task = self.spawn(coroutine, name=name)
         self._readers.add(task)
         task.add_done_callback(self._readers.discard)
+        return task
 
     def _keep_input(self, accepted: AcceptedRun, new: NewRun) -> None:
         size = len(new.input.data)
@@ -207,6 +213,7 @@ class Dispatcher:
                 new.is_event,
                 new.at,
                 None,
+                is_ordered=new.key is not None,
             )
 
     def has_lost(self, number: int) -> bool:  # noqa: ARG002 - see `_shared_dispatcher`
@@ -226,8 +233,29 @@ class Dispatcher:
             stored, self._plan, self._services, self.spawn, self._on_end, self.resting
         )
         self.active[stored.number] = run
+        self.evictions.make_room()
         run.start()
         return run
+
+    async def come_back(self, row: RunRow, *, at_once: bool) -> None:
+        """A run that was away goes on: it is active on return, or takes the next free place."""
+        self._take_over.returned.add(row.number)
+        turn = self._turn_of(row.number, row.turn)
+        if self.scheduler.come_back(row.key, turn, at_once=at_once):
+            self._numbers.pop(turn, None)
+            await self._take_over.load(row.key, row.number)
+        else:
+            self.dispatch()
+
+    def stay(self, run: ActiveRun, error: StoreError | None) -> None:
+        """A run that was about to leave memory goes on from its record."""
+        self.scheduler.wake(run.key)
+        if error is None:
+            self._take_over.returned.add(run.number)
+            self.read(self._take_over.load(run.key, run.number), f"load run {run.number}")
+        else:
+            logger.warning("run %s: %s; it is taken up again", run.run_id, error)
+            self.read(self._take_up_again(run), f"take up {run.run_id}")
 
     def leave(self, key: str, number: int, status: RunStatus) -> None:
         """A run has come to something: the next one of its key may come, or has to wait."""
@@ -262,7 +290,7 @@ class Dispatcher:
         self.resting.goes_on(run)
         if ending.status is RunStatus.RUNNING:
             error = ending.error
-            if self._stopped_for is not None:
+            if self._stopped_for is not None or self.evictions.ended(run):
                 return
             if self.has_lost(run.number):
                 logger.warning("run %s: %s", run.run_id, ending.reason)
@@ -288,6 +316,10 @@ class Dispatcher:
         """A run gives its place up, and keeps its key until a person has decided."""
         self._held[number] = key
         self.scheduler.hold(key)
+        self.dispatch()
+
+    def _places_are_free(self) -> None:
+        self.evictions.make_room()
         self.dispatch()
 
     async def _take_up_again(self, run: ActiveRun) -> None:

@@ -22,6 +22,7 @@ from types import TracebackType
 from typing import Any, Generic, TypeVar, cast
 
 from durable_agents.worker._current import CURRENT_CALL, Call
+from durable_agents.worker._timers import SetTimers, unwatch, watch
 
 __all__ = ["ActionTasks", "Branch", "InBranch", "Lineage"]
 
@@ -31,7 +32,7 @@ T = TypeVar("T")
 class ActionTasks:
     """The asyncio tasks of one action run: the action itself and all that descend from it."""
 
-    __slots__ = ("children", "live", "root", "steps")
+    __slots__ = ("children", "live", "root", "steps", "timers")
 
     def __init__(self) -> None:
         self.live = 0
@@ -42,12 +43,21 @@ class ActionTasks:
         """Tasks that have not ended, without the action's own; None: there never were any."""
         self.root: asyncio.Task[Any] | None = None
         """The action's own task; an eager one has made its first step before it is known."""
+        self.timers: SetTimers | None = None
+        """Of the loop, that they have set; None: never any."""
 
     @property
     def make_call(self) -> bool:
         """Whether the function of a durable call runs in any of them."""
         steps = [task.get_coro() for task in (self.root, *(self.children or ())) if task]
         return any(isinstance(one, InBranch) and one.call is not None for one in steps)
+
+    @property
+    def paths(self) -> Generator[str]:
+        """The branch of each task that has not ended."""
+        for task in (self.root, *(self.children or ())):
+            if task is not None and isinstance(one := task.get_coro(), InBranch):
+                yield one.branch.path
 
     def take_in(self, task: asyncio.Task[Any]) -> None:
         """Another one has started."""
@@ -153,6 +163,7 @@ class Lineage:
         """Put the task factory on the loop, in front of the one that is there."""
         self._before = self._loop.get_task_factory()
         self._loop.set_task_factory(self._factory)
+        watch(self._loop, self)
         self._is_installed = True
         makes_tasks = getattr(type(self._loop), "create_task", None)
         self._is_alone = (
@@ -166,6 +177,7 @@ class Lineage:
         that one, if it is of another worker, goes and takes it along.
         """
         self._is_installed = False
+        unwatch(self._loop, self)
         if self._loop.get_task_factory() is not self._factory:
             return
         self._loop.set_task_factory(self.still_wanted())
@@ -176,6 +188,16 @@ class Lineage:
             return self._factory
         behind = getattr(self._before, "__self__", None)
         return behind.still_wanted() if isinstance(behind, Lineage) else self._before
+
+    def timer_set(self, handle: asyncio.TimerHandle) -> None:
+        """A timer of the loop was set; it counts where the code of an action did it."""
+        steps = self.current
+        if steps is None or steps.call is not None or steps.sets_timers_of_ours:
+            return
+        tasks = steps.branch.tasks
+        if tasks.timers is None:
+            tasks.timers = SetTimers()
+        tasks.timers.add(handle)
 
     def here(self) -> "InBranch[Any] | None":
         """The task of an action that makes a step now; None outside, and in other threads."""
@@ -292,7 +314,15 @@ class InBranch(Coroutine[Any, Any, T], Generic[T]):
     one's, so that debuggers, anyio and `Task.get_stack` see what they expect.
     """
 
-    __slots__ = ("__weakref__", "_coroutine", "_lineage", "_send", "branch", "call")
+    __slots__ = (
+        "__weakref__",
+        "_coroutine",
+        "_lineage",
+        "_send",
+        "branch",
+        "call",
+        "sets_timers_of_ours",
+    )
 
     def __init__(
         self, coroutine: Coroutine[Any, Any, T], branch: Branch, lineage: Lineage
@@ -303,6 +333,8 @@ class InBranch(Coroutine[Any, Any, T], Generic[T]):
         self.branch = branch
         self.call: Call | None = None
         """The durable call whose function this task runs, if it runs one."""
+        self.sets_timers_of_ours = False
+        """Whether it is in a durable wait, whose moment is on record."""
         branch.tasks.live += 1
 
     def send(self, value: Any, /) -> Any:

@@ -78,6 +78,10 @@ class Mailbox:
                     break
         return future
 
+    def expects(self, name: str) -> bool:
+        """Whether anybody waits for signals of this name."""
+        return name in self._waiting
+
     def withdraw(self, name: str, future: asyncio.Future[int]) -> None:
         """Nobody waits for this future any more; what it was handed is the next one's."""
         if future.done() and not future.cancelled():

@@ -5,6 +5,7 @@ would otherwise fill `max_concurrent_runs` and nothing would run any more.
 """
 
 import asyncio
+from collections import OrderedDict
 from collections.abc import Callable
 from contextvars import Context
 
@@ -22,14 +23,17 @@ class Resting:
 
     Args:
         scheduler: The worker's.
-        dispatch: Called when places have become free.
+        on_rest: Called when some have come to rest: their places have become free.
     """
 
-    def __init__(self, scheduler: Scheduler, dispatch: Callable[[], None]) -> None:
+    def __init__(self, scheduler: Scheduler, on_rest: Callable[[], None]) -> None:
         self._scheduler = scheduler
-        self._dispatch = dispatch
+        self._on_rest = on_rest
         self._loop = asyncio.get_running_loop()
-        self._at_rest: set[ActiveRun] = set()
+        self._at_rest: OrderedDict[ActiveRun, None] = OrderedDict()
+        """Those who rest longest come first; a plain dict looks through all that have gone."""
+        self._stays: set[ActiveRun] = set()
+        """Those of them that cannot leave memory as long as they rest."""
         self._watched: dict[ActiveRun, int] = {}
         """Runs that wait for something, each with its steps when it was last looked at."""
         self._timer: asyncio.TimerHandle | None = None
@@ -37,7 +41,7 @@ class Resting:
     @property
     def count(self) -> int:
         """How many rest."""
-        return len(self._at_rest)
+        return len(self._at_rest) + len(self._stays)
 
     def waits(self, run: ActiveRun) -> None:
         """A run waits for time or a signal, perhaps among other things."""
@@ -49,8 +53,25 @@ class Resting:
         """What a run has waited for has come, or the run has ended."""
         self._watched.pop(run, None)
         if run in self._at_rest:
-            self._at_rest.remove(run)
-            self._scheduler.wake(run.key)
+            del self._at_rest[run]
+        elif run in self._stays:
+            self._stays.remove(run)
+        else:
+            return
+        self._scheduler.wake(run.key)
+
+    def take_oldest(self, may_leave: Callable[[ActiveRun], bool]) -> ActiveRun | None:
+        """Of those that may leave memory, the one that has rested longest: it rests no more.
+
+        Its place stays free; None where there is none. Who may not leave is not asked again
+        until it has moved.
+        """
+        while self._at_rest:
+            run, _ = self._at_rest.popitem(last=False)
+            if may_leave(run):
+                return run
+            self._stays.add(run)
+        return None
 
     def _look_later(self) -> None:
         self._timer = self._loop.call_later(_QUIET_SECONDS, self._look, context=Context())
@@ -63,9 +84,10 @@ class Resting:
                 self._watched[run] = run.steps
                 continue
             del self._watched[run]
-            self._at_rest.add(run)
+            self._at_rest[run] = None
             self._scheduler.rest(run.key)
+            run.rests()
         if self._watched:
             self._look_later()
         if self.count > before:
-            self._dispatch()
+            self._on_rest()

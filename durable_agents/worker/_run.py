@@ -108,6 +108,8 @@ class ActiveRun(RunRecord):
         self._stop_reason: str | None = None
         self._cancel_reason: str | None = None
         self._ended: asyncio.Future[Ending] | None = None
+        self._has_ended = self._is_at_rest = False
+        self._waits_noted: asyncio.Future[None] | None = None
 
     @property
     def not_asked(self) -> list[CallRecord]:
@@ -169,13 +171,54 @@ class ActiveRun(RunRecord):
         """Whether the run waits for time or signals, and for nothing else."""
         return self._action_run is not None and self._action_run.only_waits
 
+    @property
+    def may_leave(self) -> bool:
+        """Whether nothing would be lost if the run, which rests, left memory for now."""
+        action_run = self._action_run
+        return (
+            action_run is not None
+            and action_run.may_leave
+            and self._signals_on_the_way == 0
+            and self._cancel_reason is None
+            and self._stop_reason is None
+        )
+
+    @property
+    def wakes_at(self) -> float | None:
+        """When the first of its waits is over, whatever signals come; None: never."""
+        return None if self._action_run is None else self._action_run.wakes_at
+
     def waits(self) -> None:
         """A task of the action has begun to wait for time or a signal."""
-        if self._resting is not None:
+        if self._resting is not None and self._stop_reason is None:
             self._resting.waits(self)
+        self._note_waiting()
+
+    def rests(self) -> None:
+        """Nothing has moved in the run for a while but time."""
+        self._is_at_rest = True
+        self._note_waiting()
+
+    async def wait_until_it_waits(self, name: str | None) -> None:
+        """Wait until it waits for signals of a name, or for whatever else there is.
+
+        Args:
+            name: Of the signals; None: of any, or for time.
+        """
+        while not (self._has_ended or self._is_at_rest):
+            if self.only_waits if name is None else self.mailbox.expects(name):
+                return
+            if self._waits_noted is None or self._waits_noted.done():
+                self._waits_noted = asyncio.get_running_loop().create_future()
+            await asyncio.shield(self._waits_noted)
+
+    def _note_waiting(self) -> None:
+        if self._waits_noted is not None and not self._waits_noted.done():
+            self._waits_noted.set_result(None)
 
     def goes_on(self) -> None:
         """A wait of the action is over."""
+        self._is_at_rest = False
         if self._resting is not None:
             self._resting.goes_on(self)
 
@@ -404,6 +447,8 @@ class ActiveRun(RunRecord):
 
     def _end(self, ending: Ending) -> None:
         self._action_run = None
+        self._has_ended = True
+        self._note_waiting()
         if self._progress is not None:
             self._progress.set()
         if self._ended is not None and not self._ended.done():

@@ -30,6 +30,9 @@ class RunRecord:
         self.number = stored.number
         self.run_id = stored.run_id
         self.key = stored.key
+        self.is_ordered = stored.is_ordered
+        """Whether others may be ordered with it."""
+        self._signals_on_the_way = 0
         self._stored = stored
         self._services = services
         self._blobs = Blobs()
@@ -76,12 +79,14 @@ class RunRecord:
         if not mailbox.admit(received.signal_id):
             return None
         future = self.write([received])
+        self._signals_on_the_way += 1
         future.add_done_callback(partial(self._received, mailbox, received))
         return future
 
     def _received(
         self, mailbox: Mailbox, received: SignalReceived, future: asyncio.Future[int]
     ) -> None:
+        self._signals_on_the_way -= 1
         if future.cancelled() or future.exception() is not None:
             mailbox.forget(received.signal_id)
         else:

@@ -21,6 +21,10 @@ class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
     max_concurrent_runs: int = 1000
     """Most runs at the same time, >= 1; further inputs wait in the store."""
+    max_resident_runs: int = 10_000
+    """Most runs in memory, >= 1, as far as it depends on those that only wait, for time or for
+    signals: beyond it, those that have waited longest leave, and come back when there is
+    something for them to do. A store that several workers share keeps all of its runs."""
     num_async_threads: int = 256
     """Most durable calls in flight, >= 1. The name is upstream's, for the pool that
     asynchronous work runs on; here a call that waits is a coroutine and costs no thread."""
@@ -55,6 +59,7 @@ class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         """Refuse figures that no worker can work with."""
         counts = {
             "max_concurrent_runs": self.max_concurrent_runs,
+            "max_resident_runs": self.max_resident_runs,
             "num_async_threads": self.num_async_threads,
             "num_sync_threads": self.num_sync_threads,
             "max_payload_bytes": self.max_payload_bytes,

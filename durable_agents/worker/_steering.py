@@ -8,7 +8,8 @@ owns the store, `Steering` sees to it that its dispatcher does what was decided.
 import asyncio
 import math
 import secrets
-from collections.abc import Callable, Iterable
+from collections.abc import AsyncGenerator, Callable, Iterable
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from typing import TypeAlias
 
@@ -55,6 +56,8 @@ __all__ = [
     "signal",
 ]
 
+_CALL_BACK_SECONDS = 1.0
+
 Decide: TypeAlias = Callable[[RunState, float], list[Entry]]
 """The entries that a decision comes to, from the run's state and the time."""
 
@@ -100,7 +103,10 @@ async def signal(store: Store, run_id: str, received: SignalReceived) -> bool:
     recovery.check_signal(state)
     if received.signal_id and any(s.signal_id == received.signal_id for s in state.signals):
         return False
-    await _decided(store, row, Write(number=row.number, entries=[received]))
+    write = Write(number=row.number, entries=[received])
+    if row.status is RunStatus.WAITING:
+        write.status = RunStatus.ACCEPTED  # the next worker has it go on at once
+    await _decided(store, row, write)
     return True
 
 
@@ -323,8 +329,7 @@ class Steering:
     async def cancel(self, run_id: str, reason: str) -> None:
         """See `Worker.cancel`."""
         dispatcher, services = self._dispatcher, self._services
-        async with self._lock:
-            number = (await find(services.store, run_id)).number
+        async with self._called_back(run_id) as number, self._lock:
             with dispatcher.holding_back(number):
                 active = dispatcher.active.get(number)
                 if active is None:
@@ -338,8 +343,7 @@ class Steering:
     async def signal(self, run_id: str, received: SignalReceived, value: object) -> bool:
         """See `Worker.signal`."""
         dispatcher, services = self._dispatcher, self._services
-        async with self._lock:
-            number = (await find(services.store, run_id)).number
+        async with self._called_back(run_id, received.name) as number, self._lock:
             with dispatcher.holding_back(number):
                 active = dispatcher.active.get(number)
                 if active is None:
@@ -353,6 +357,32 @@ class Steering:
             _, state = await state_of(services.store, number)
             recovery.check_signal(state)
         return True
+
+    @asynccontextmanager
+    async def _called_back(self, run_id: str, name: str | None = None) -> AsyncGenerator[int]:
+        """While inside, a run that had left memory is there, where it can be told.
+
+        It takes a moment until it has come to what it waits for, and no longer than that: it
+        may be paused, or its code ignores that it has to stop. What is then put on record for
+        it, it finds when it starts.
+
+        Args:
+            run_id: The run.
+            name: Of the signals that it should wait for; None: of any, or for time.
+
+        Yields:
+            Its number.
+        """
+        row = await find(self._services.store, run_id)
+        number, evictions = row.number, self._dispatcher.evictions
+        with evictions.keeping(number):
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_CALL_BACK_SECONDS):
+                    was_away = await evictions.call_back(row)
+                    active = self._dispatcher.active.get(number)
+                    if was_away and active is not None:
+                        await active.wait_until_it_waits(name)
+            yield number
 
     async def pause(self, pause: Pause) -> None:
         """See `Worker.pause`."""

@@ -61,7 +61,7 @@ class Host(Protocol):
         """A run cannot be read: it keeps its key and waits for a person."""
         ...
 
-    def read(self, coroutine: Coroutine[Any, Any, None], name: str) -> None:
+    def read(self, coroutine: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
         """Start a task that only reads and waits."""
         ...
 
@@ -81,6 +81,8 @@ class TakeOver:
         it may be what killed it."""
         self.left: set[int] = set()
         """Runs of which the same is known one by one: the store is shared."""
+        self.returned: set[int] = set()
+        """Runs that had left memory: those who died meanwhile did not die of them."""
         self.cut_off: set[int] = set()
         """Runs that the store failed: they start when it takes their writes again."""
         self._host = host
@@ -156,6 +158,8 @@ class TakeOver:
             # Calls whose outcomes cannot be recorded would be made again and again.
             await self._services.store.append(Write(number=number, entries=[]))
             self.cut_off.discard(number)
+        elif number in self.returned:
+            self.returned.discard(number)
         elif number <= self.marks_up_to or number in self.left:
             mark = RunTakenOver(self._owner, self._services.clock.now())
             await self._services.store.append(Write(number=number, entries=[mark]))

@@ -21,11 +21,10 @@ from durable_agents.journal import (
     TimerFired,
     TimerSet,
 )
-from durable_agents.worker._call import Scope
 from durable_agents.worker._lineage import ActionTasks, Branch
 from durable_agents.worker._replaying import Replaying
 from durable_agents.worker._services import Services
-from durable_agents.worker._waits import until
+from durable_agents.worker._waits import WaitingScope, until
 
 __all__ = ["Timeout"]
 
@@ -50,19 +49,21 @@ class Timeout(Replaying):
         "_is_open",
         "_key",
         "_preview",
+        "_run",
         "_seconds",
         "_task",
     )
 
     def __init__(
         self,
-        scope: Scope,
+        scope: WaitingScope,
         log: CallLog,
         services: Services,
         enter: Callable[[], Branch],
         seconds: float,
     ) -> None:
         super().__init__(scope, log, services)
+        self._run = scope
         self._enter = enter
         self._seconds = seconds
         self._preview = f"{seconds:g} s"
@@ -100,6 +101,7 @@ class Timeout(Replaying):
     ) -> None:
         self._is_open = False
         self._tasks.live -= 1
+        self._run.set_deadline(self, None)
         if self._has_fired:
             is_ours = self._task.uncancel() <= self._cancelling
             if is_ours and kind is not None and issubclass(kind, asyncio.CancelledError):
@@ -126,6 +128,7 @@ class Timeout(Replaying):
         return due
 
     def _arm(self, due: float) -> None:
+        self._run.set_deadline(self, due)
         expire = self._expire(due)
         self._expiry = self._services.lineage.outside(
             lambda: asyncio.get_running_loop().create_task(expire, name="durable timeout")

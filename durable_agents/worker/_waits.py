@@ -3,7 +3,7 @@
 A wait takes a place among the durable calls of its branch, so that it is found again. What it
 came to (it fired, a signal was taken) is on record before the action goes on, as the outcome of
 a call is, in the same order of delivery: a race with calls is decided on replay as it was.
-One exception: where no other task could race, a sleep that is over needs no record of that.
+One exception: where no other task was there to race, the end of a sleep needs no record.
 """
 
 import asyncio
@@ -61,8 +61,14 @@ class WaitingScope(Scope, Protocol):
         """Whether one task is all that there is, with no timeout: nothing can race."""
         ...
 
-    def waiting(self) -> AbstractContextManager[None]:
+    def waiting(
+        self, due: float | None, coming: asyncio.Future[int] | None = None
+    ) -> AbstractContextManager[None]:
         """While inside, a task of the action waits for time or a signal."""
+        ...
+
+    def set_deadline(self, timeout: object, due: float | None) -> None:
+        """A timeout fires then; None: it does not any more."""
         ...
 
 
@@ -143,6 +149,9 @@ class Waits(Replaying):
     async def _sleep(self, wait: Wait, due_of: Callable[[float], float]) -> None:
         found = await self._found(wait)
         scope, clock = self._scope, self._services.clock
+        # Asked at its beginning: who ends meanwhile has raced with it
+        # (test_what_ends_during_a_sleep_has_ended_on_replay).
+        has_rivals = not self._run.is_alone
         try:
             if found is not None and found.has_settled:
                 await scope.delivery.hand_over(wait.key)
@@ -161,11 +170,11 @@ class Waits(Replaying):
             # An earlier start has gone on from here, whatever the clock says now.
             if not self._log.is_followed(wait.key):
                 await self._end_of_record(wait)
-                with self._run.waiting():
+                with self._run.waiting(due):
                     await until(clock, due)
                 if future is not None:
                     await future
-                if not self._run.is_alone:
+                if has_rivals:
                     await self._fire(wait)
         except asyncio.CancelledError:
             self._abandon(wait.key, SLEEP, wait.digest, wait.preview)
@@ -222,7 +231,7 @@ class Waits(Replaying):
         coming = mailbox.expect(wait.name, check)
         is_taken = False
         try:
-            with self._run.waiting():
+            with self._run.waiting(due, coming):
                 comes = await self._comes(coming, due)
             if not comes:
                 await self._fire(wait)

@@ -48,6 +48,8 @@ class WorkerStatistics(msgspec.Struct, frozen=True, kw_only=True):
     resting: int
     """Of them, those that only wait for time or a signal: they take no place of
     `max_concurrent_runs`."""
+    evicted: int
+    """Runs that wait in the store and have left memory: see `max_resident_runs`."""
     waiting: int
     """Runs in memory that wait for their turn; more may wait in the store."""
     calls_in_flight: int
@@ -272,6 +274,7 @@ class Worker(RunVerbs):
         return WorkerStatistics(
             running=len(dispatcher.active),
             resting=dispatcher.resting.count,
+            evicted=dispatcher.evictions.count,
             waiting=dispatcher.scheduler.waiting_count,
             calls_in_flight=self._opened.calls.taken_count,
             completed=ended[RunStatus.COMPLETED],

@@ -77,6 +77,20 @@ def test_the_share_of_entries_counts_acceptance_and_end_of_a_run(tmp_path: Path)
     assert 7 / 5 == pytest.approx(ratio)
 
 
+def test_runs_that_wait_leave_memory_and_are_woken(tmp_path: Path) -> None:
+    """All that were taken in leave but a few, and those that are signalled complete."""
+    printed = json.loads(run(tmp_path, "benchmarks.memory.waiting", 50, "--resident", 5))
+
+    assert {
+        "fill_bytes",
+        "runs_per_second",
+        "start_seconds",
+        "start_bytes",
+        "signal_seconds",
+        "file_bytes",
+    } == printed.keys()
+
+
 def test_a_store_with_a_past_is_held_against_an_empty_one(tmp_path: Path) -> None:
     """Adding, starting and pruning."""
     results = measured(tmp_path, "W7")

@@ -42,6 +42,7 @@ writes = st.builds(
     number=runs,
     entries=st.lists(st.builds(RunParked, texts, st.just(1.0)), min_size=1, max_size=2),
     status=st.none() | st.sampled_from(RunStatus),
+    wake=st.none() | st.floats(0, 9),
     outputs=outputs,
     memory=memories,
     blobs=blobs,
@@ -130,6 +131,11 @@ class TwoStores(RuleBasedStateMachine):
         self.ask(lambda s: s.runs(after=after, limit=limit))
         self.ask(lambda s: s.open_runs(agent, after=after, limit=limit))
         self.ask(lambda s: s.open_runs_of_key(agent, key, after=after, limit=limit))
+
+    @rule(agent=agents, now=st.floats(0, 9), limit=st.integers(1, 4))
+    def wake(self, agent: str, now: float, limit: int) -> None:
+        self.ask(lambda s: s.waiting_runs(agent))
+        self.ask(lambda s: s.due_runs(agent, now=now, limit=limit))
 
     @rule(run_id=st.sampled_from(["order-1", "order-2", "", "nobody"]))
     def find(self, run_id: str) -> None:

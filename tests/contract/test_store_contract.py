@@ -20,7 +20,15 @@ from durable_agents.journal import (
     batch_of,
 )
 from durable_agents.serialization import Payload
-from durable_agents.store import AcceptedRun, NewRun, Pause, Retention, RunRow, Write
+from durable_agents.store import (
+    AcceptedRun,
+    NewRun,
+    Pause,
+    Retention,
+    RunRow,
+    WaitingRuns,
+    Write,
+)
 
 PAYLOAD = Payload("plain", b"\x01")
 LONE_SURROGATE = "\ud800"
@@ -505,6 +513,41 @@ async def test_open_runs_are_those_of_the_agent_that_have_not_ended(store: Store
     expected = [(run, s) for run, s in zip(runs, RunStatus, strict=True) if s.is_open]
     assert expected == [(row.number, row.status) for row in rows]
     assert len(runs) + 1 == len(await store.runs(after=0, limit=100))
+
+
+async def test_runs_that_wait_are_found_when_they_are_due(store: Store) -> None:
+    """The earliest first, so many at a time; one that no time wakes is counted, too."""
+    runs = [a.number for a in await accept(store, 4)]
+    (other,) = await accept(store, agent="other")
+    for run, wake in zip(runs, (30.0, 10.0, 20.0, None), strict=True):
+        await store.append(write(run, status=RunStatus.WAITING, wake=wake))
+    await store.append(write(other.number, status=RunStatus.WAITING, wake=1.0))
+
+    async def due(now: float, limit: int = 9) -> list[int]:
+        return [row.number for row in await store.due_runs("shop", now=now, limit=limit)]
+
+    assert WaitingRuns(4, 10.0) == await store.waiting_runs("shop")
+    assert [] == await due(9.9)
+    assert [runs[1], runs[2]] == await due(20.0)
+    assert [runs[1]] == await due(99.0, limit=1)
+
+    await store.append(write(runs[1], status=RunStatus.ACCEPTED))
+    await store.append(write(runs[2], status=RunStatus.WAITING, wake=40.0))
+    assert WaitingRuns(3, 30.0) == await store.waiting_runs("shop")
+    assert [runs[0], runs[2]] == await due(99.0)
+    assert WaitingRuns(0, None) == await store.waiting_runs("nobody")
+
+
+async def test_those_that_wait_are_in_nobodys_way_without_a_key(store: Store) -> None:
+    """A worker that starts reads the keys that are kept, and no more."""
+    (keyless,) = await accept(store, key=None)
+    (keyed,) = await accept(store, key="k")
+    for run in (keyless, keyed):
+        await store.append(write(run.number, status=RunStatus.WAITING))
+
+    assert [keyed.number] == [r.number for r in await store.open_runs("shop", after=0, limit=9)]
+    rows = await store.open_runs_of_key("shop", "k", after=0, limit=9)
+    assert [keyed.number] == [row.number for row in rows]
 
 
 async def test_a_write_without_a_status_leaves_it(store: Store) -> None:

@@ -38,8 +38,9 @@ from tests.proof.model_tree import Node
 __all__ = ["SETTINGS", "Trial"]
 
 CODEC = Codec()
-SETTINGS = WorkerSettings(shutdown_grace_seconds=0)
-"""Leaves without waiting for calls: as near to a crash as a worker comes that can be left."""
+SETTINGS = WorkerSettings(shutdown_grace_seconds=0, max_resident_runs=1)
+"""Leaves without waiting for calls: as near to a crash as a worker comes that can be left. Of
+two runs that only wait, one leaves memory."""
 _EPOCH = 1_700_000_000.0
 
 

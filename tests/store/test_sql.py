@@ -41,7 +41,7 @@ def test_a_query_is_one_statement(name: str) -> None:
     assert not QUERIES[name].startswith("--")
 
 
-AT_OPEN = {"meta", "has_claims", "orphan"}
+AT_OPEN = {"meta", "has_claims", "orphan", "wake_all"}
 SMALL = {"last_numbers", "workers"}
 FOR_PEOPLE = {"newest_prunable", "latest_runs", "status_counts", "all_memory", "strays"}
 

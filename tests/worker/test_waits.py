@@ -225,6 +225,42 @@ async def test_a_race_of_a_sleep_with_a_call_is_decided_on_replay_as_it_was(
     assert [winner] == await finished(agent, memory, clock)
 
 
+async def test_what_ends_during_a_sleep_has_ended_on_replay(
+    memory: InMemoryStore, clock: ManualClock
+) -> None:
+    """The sleeper is the only task by its end, and yet it was raced with."""
+    answer, gate = Gate(), Gate()
+
+    async def ask() -> str:
+        await answer.wait()
+        return "answer"
+
+    async def body(ctx: RunnerContext) -> object:
+        call = asyncio.ensure_future(ctx.durable(ask))
+        await ctx.sleep(10)
+        call.cancel()
+        with suppress(asyncio.CancelledError):
+            await call
+        await ctx.sleep(10)
+        await gate.wait()
+        return "cancelled" if call.cancelled() else call.result()
+
+    agent = agent_with(body)
+    async with life(agent, memory, clock=clock) as worker:
+        await started(worker, clock)
+        await answer.reached.wait()
+        answer.open()
+        await passes(200)
+        clock.advance(10)
+        await asleep(clock)
+        clock.advance(10)
+        await gate.reached.wait()
+    gate.open()
+
+    assert ["answer"] == await finished(agent, memory, clock)
+    assert 1 == of(TimerFired, await entries(memory))
+
+
 async def test_a_sleep_that_was_given_up_is_given_up_on_replay(
     memory: InMemoryStore, clock: ManualClock
 ) -> None:

@@ -1219,6 +1219,7 @@ async def test_a_keyboard_interrupt_is_not_the_outcome_of_a_call(tmp_path: Path)
     ("name", "value"),
     [
         ("max_concurrent_runs", 0),
+        ("max_resident_runs", 0),
         ("num_async_threads", 0),
         ("num_sync_threads", -1),
         ("limits", {"payments": 0}),

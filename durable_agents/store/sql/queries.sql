@@ -14,6 +14,10 @@ INSERT INTO journal (seq, run, body) VALUES (?, ?, ?);
 UPDATE runs SET status = new.column1, ended = new.column2
 FROM (VALUES (?, ?, ?)) AS new WHERE run = new.column3;
 
+-- set_waiting: a run has left the memory of its worker until it is woken
+UPDATE runs SET status = 2, wake = new.column1
+FROM (VALUES (?, ?)) AS new WHERE run = new.column2;
+
 -- requeue: a run goes to the end of the line
 UPDATE runs SET turn = ? WHERE run = ?;
 
@@ -79,9 +83,17 @@ SELECT run, id, agent, key, status, turn FROM runs WHERE run = ?;
 -- run_by_id: one run by its caller's id
 SELECT run, id, agent, key, status, turn FROM runs WHERE id = ?;
 
--- open_runs: runs of an agent that have not ended
+-- open_runs: runs of an agent that have not ended; those that wait keep nothing but a key
 SELECT run, id, agent, key, status, turn FROM runs INDEXED BY open_runs
-WHERE status < 10 AND agent = ? AND turn > ? ORDER BY turn LIMIT ?;
+WHERE status < 10 AND (status <> 2 OR key IS NOT NULL) AND agent = ? AND turn > ?
+ORDER BY turn LIMIT ?;
+
+-- waiting_runs: how many runs of an agent wait, and when the first one is due
+SELECT count(*), min(wake) FROM runs INDEXED BY waiting_runs WHERE status = 2 AND agent = ?;
+
+-- due_runs: those of them that are due, the earliest first
+SELECT run, id, agent, key, status, turn FROM runs INDEXED BY waiting_runs
+WHERE status = 2 AND agent = ? AND wake <= ? ORDER BY wake, run LIMIT ?;
 
 -- open_runs_of_key: the same for one key
 SELECT run, id, agent, key, status, turn FROM runs INDEXED BY open_runs_of_key

@@ -18,8 +18,11 @@ DELETE FROM workers WHERE epoch = ?;
 -- hand_on: all runs of a worker to whoever claims them
 UPDATE runs SET worker = ? WHERE worker = ?;
 
--- orphan: every open run of an owner that died; those that wait for a person are nobody's
-UPDATE runs INDEXED BY open_runs SET worker = 0 WHERE status < 10 AND status NOT IN (3, 4);
+-- orphan: every open run of an owner that died; those that waited are nobody's
+UPDATE runs INDEXED BY open_runs SET worker = 0 WHERE status < 10 AND status NOT IN (2, 3, 4);
+
+-- wake_all: who shares a file keeps every run that waits in memory
+UPDATE runs INDEXED BY waiting_runs SET status = 0 WHERE status = 2;
 
 -- disown: every claim, where nobody can be alive
 UPDATE runs SET worker = NULL WHERE worker IS NOT NULL;
