@@ -29,7 +29,7 @@ from typing import Any, Literal, TypeAlias, cast
 from uuid import UUID
 
 from durable_agents.actions._code_digest import code_digest
-from durable_agents.actions._used import functions_used_by, held_by
+from durable_agents.actions._used import functions_used_by, held_by, is_disguised
 
 __all__ = ["CodeChange", "change_between", "digest_of", "fingerprint_of"]
 
@@ -40,6 +40,8 @@ _HALF = 4
 _PLAIN = (bool, int, float, complex, str, bytes, type(None), type(...))
 _FIXED = frozenset([*_PLAIN, Decimal, UUID, date, datetime, time, timedelta])
 """Classes whose instances never change, and say by their `repr` all that they are."""
+_COLLECTIONS = (tuple, list, set, frozenset, dict)
+"""Those of which to look at the members runs nobody's code."""
 
 
 def fingerprint_of(fn: Callable[..., Any], config: Mapping[str, object]) -> bytes:
@@ -48,9 +50,15 @@ def fingerprint_of(fn: Callable[..., Any], config: Mapping[str, object]) -> byte
     Args:
         fn: A function or a bound method, decorated or not.
         config: What it is given beside its arguments; counts as its code.
+
+    Returns:
+        Eight bytes; none where its configuration or its code nests too deep.
     """
-    used = sorted({digest_of(one) for one in functions_used_by(fn)})
-    return digest_of(fn, dict(config))[:_HALF] + digest_of(*used)[:_HALF]
+    try:
+        used = sorted({digest_of(one) for one in functions_used_by(fn)})
+        return digest_of(fn, dict(config))[:_HALF] + digest_of(*used)[:_HALF]
+    except RecursionError:
+        return b""
 
 
 def change_between(recorded: bytes, now: bytes) -> CodeChange:
@@ -58,9 +66,9 @@ def change_between(recorded: bytes, now: bytes) -> CodeChange:
 
     Args:
         recorded: The older one; empty where none was recorded.
-        now: The newer one.
+        now: The newer one; empty where there is none.
     """
-    if len(recorded) != len(now):
+    if not recorded or not now:
         return "unknown"
     if recorded[:_HALF] != now[:_HALF]:
         return "function"
@@ -80,9 +88,9 @@ def _form(value: object, around: tuple[int, ...]) -> object:
         value: Anything.
         around: Ids of what it lies in: a function may hold itself.
     """
-    name = type(value).__name__
-    if type(value) in _FIXED:
-        return name, repr(value)
+    kind = type(value)
+    if kind in _FIXED or is_disguised(value):
+        return kind.__name__, repr(value) if kind in _FIXED else ""
     if id(value) in around:
         return "...", len(around) - around.index(id(value))
     around = (*around, id(value))
@@ -96,19 +104,17 @@ def _form(value: object, around: tuple[int, ...]) -> object:
             parts = value.__func__, type(value.__self__)
         case functools.partial():
             parts = cast("Iterable[object]", (value.func, value.args, value.keywords))
-        case tuple() | list() | set() | frozenset() | dict():
-            return _form_of_many(cast("Iterable[object]", value), around)
+        case tuple() | list() | set() | frozenset() | dict() if kind in _COLLECTIONS:
+            return _form_of_many(cast("Iterable[object]", value), kind, around)
         case _:
             return _form_of_object(value, around)
-    return name, *(_form(part, around) for part in parts)
+    return kind.__name__, *(_form(part, around) for part in parts)
 
 
-def _form_of_many(value: Iterable[object], around: tuple[int, ...]) -> object:
-    name = type(value).__name__
-    if isinstance(value, dict):
-        value = cast("Mapping[object, object]", value).items()
-    forms = [_form(member, around) for member in value]
-    return name, *(forms if name in {"tuple", "list"} else sorted(map(repr, forms)))
+def _form_of_many(value: Iterable[object], kind: type, around: tuple[int, ...]) -> object:
+    members = cast("Mapping[object, object]", value).items() if kind is dict else value
+    forms = [_form(member, around) for member in members]
+    return kind.__name__, *(forms if kind in {tuple, list} else sorted(map(repr, forms)))
 
 
 def _form_of_object(value: object, around: tuple[int, ...]) -> object:

@@ -17,7 +17,7 @@ from typing import Any, cast
 
 from durable_agents.journal import is_declared
 
-__all__ = ["functions_used_by", "held_by"]
+__all__ = ["functions_used_by", "held_by", "is_disguised"]
 
 _CALLS = frozenset({"durable", "durable_sync"})
 _MAY_CHANGE = (list, dict, set, bytearray)
@@ -60,6 +60,11 @@ def held_by(fn: FunctionType) -> Iterator[object]:
     yield getattr(fn, "__wrapped__", None)
 
 
+def is_disguised(value: object) -> bool:
+    """Whether an object says that it is of another class; to ask it would run its code."""
+    return any("__class__" in vars(cls) for cls in type(value).__mro__[:-1])
+
+
 class _Program:
     """The modules that belong together: of one package, or files of one folder.
 
@@ -89,7 +94,7 @@ class _Program:
     def _reached(
         self, value: object, names: tuple[str, ...], seen: set[int]
     ) -> Iterator[FunctionType]:
-        if id(value) in seen:
+        if id(value) in seen or is_disguised(value):
             return
         seen.add(id(value))
         if isinstance(value, ModuleType):
@@ -117,7 +122,7 @@ class _Program:
 
 def _functions_in(value: object, seen: set[int]) -> Iterator[FunctionType]:
     """Functions that a value is made of: decorators have put some around others."""
-    if id(value) in seen:
+    if id(value) in seen or is_disguised(value):
         return
     seen.add(id(value))
     match value:

@@ -76,6 +76,8 @@ class Agenda:
         """
         if self._unreadable is not None:
             return self._unreadable
+        if not self._states:
+            return None
         due = {(number, action.name) for number, action in self._due}
         for begun, state in self._states.items():
             if state.started is not None and not state.is_completed and begun not in due:

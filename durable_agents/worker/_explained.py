@@ -27,7 +27,7 @@ def code_change(started: ActionStarted, action: Action) -> CodeChange:
         started: How it began.
         action: What it is today.
     """
-    is_comparable = started.python == PYTHON and bool(started.code)
+    is_comparable = started.python == PYTHON
     return change_between(started.code, action.code) if is_comparable else "unknown"
 
 

@@ -429,8 +429,52 @@ def test_a_method_uses_those_of_its_class() -> None:
 
 
 def test_journals_without_a_fingerprint_are_not_compared() -> None:
-    """They were recorded before there were any."""
+    """They were recorded before there were any, or nothing could be said of the code."""
     assert "unknown" == change_between(b"", b"12345678")
+    assert "unknown" == change_between(b"12345678", b"")
+    assert "unknown" == change_between(b"", b"")
+
+
+class Disguised:
+    """Stands for something else, and fails when it is asked what that is."""
+
+    @property
+    def __class__(self) -> Any:
+        raise RuntimeError
+
+
+class Endless(list[int]):
+    """A list that never ends."""
+
+    def __iter__(self) -> Any:
+        raise RuntimeError
+
+
+def test_nothing_of_an_object_is_run() -> None:
+    """A proxy of a web framework may be a global, a default or in a closure."""
+    disguised, endless = Disguised(), Endless()
+
+    def act(event: Any, ctx: Any, given: Any = disguised) -> object:
+        return disguised, endless, given
+
+    was = fingerprint_of(act, {"proxy": disguised, "endless": endless})
+
+    assert was == fingerprint_of(act, {"proxy": Disguised(), "endless": Endless()})
+    source = "def act(event, ctx):\n    return proxy.name(proxy)"
+    assert 8 == len(fingerprint(source, proxy=disguised))
+
+
+def test_what_nests_too_deep_has_no_fingerprint() -> None:
+    """That is no reason not to run it."""
+    deep: list[Any] = []
+    for _ in range(5_000):
+        deep = [deep]
+
+    def act(event: Any, ctx: Any) -> None:
+        """An action."""
+
+    assert b"" == fingerprint_of(act, {"deep": deep})
+    assert 8 == len(fingerprint_of(act, {"deep": [[]]}))
 
 
 AGENT = """
