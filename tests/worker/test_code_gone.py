@@ -5,6 +5,7 @@ import sqlite3
 import sys
 from collections.abc import Callable
 from contextlib import closing, suppress
+from contextvars import ContextVar
 from pathlib import Path
 from textwrap import dedent
 from types import ModuleType
@@ -199,6 +200,7 @@ def of_input(calls: Calls, gate: Gate, released: ModuleType) -> tuple[Agent, obj
     """An agent, and an input of a class of the module."""
 
     async def act(event: InputEvent[Any], ctx: RunnerContext) -> None:
+        CONTEXT.set(ctx)
         value = getattr(event.input, "value", event.input)
         value = await ctx.durable(calls.double, value)
         if type(event.input) is not int:
@@ -221,6 +223,7 @@ def of_event(calls: Calls, gate: Gate, released: ModuleType) -> tuple[Agent, obj
         return event_of(value=value)
 
     async def second(event: Event, ctx: RunnerContext) -> None:
+        CONTEXT.set(ctx)
         await gate.wait()
         ctx.output(await ctx.durable(calls.double, getattr(event, "value", 0)))
 
@@ -477,3 +480,50 @@ async def test_a_run_that_another_worker_has_put_back_is_left_to_it(
     assert await returns_to_work(row, plan, services)
     assert not await returns_to_work(row, plan, services)
     services.threads.close()
+
+
+@either
+@pytest.mark.parametrize("key", ["key", None])
+async def test_a_run_that_had_left_memory_takes_its_signal_along(  # noqa: PLR0913, PLR0917
+    calls: Calls,
+    memory: InMemoryStore,
+    released: ModuleType,
+    monkeypatch: pytest.MonkeyPatch,
+    make: Make,
+    told: str,
+    key: str | None,
+) -> None:
+    """Whoever signals it while its class is gone is not refused, and nothing is lost."""
+    monkeypatch.setattr("durable_agents.worker._resting._QUIET_SECONDS", 0.001)
+    settings = WorkerSettings(shutdown_grace_seconds=0, max_resident_runs=1)
+    gate = _Signalled()
+    agent, value = make(calls, gate, released)
+
+    async with life(agent, memory, settings) as worker:
+        for input_of, name in ((value, "run"), (value, "other")):
+            await worker.submit(input_of, key=key and f"{key} of {name}", id=name)
+        while not worker.statistics().evicted:  # noqa: ASYNC110 - nothing tells
+            await asyncio.sleep(0.001)
+
+    with monkeypatch.context() as patch:
+        patch.delitem(sys.modules, released.__name__)
+        async with life(agent, memory, settings) as worker:
+            for name in ("run", "other"):
+                assert await worker.signal(name, "go")
+                with pytest.raises(RunParkedError, match=told):
+                    await (await worker.submit(value, id=name)).result()
+
+    async with life(agent, memory, settings) as worker:
+        for name in ("run", "other"):
+            assert [4] == await (await worker.submit(value, id=name)).result()
+    assert [1, 1, 2, 2] == calls.made
+
+
+class _Signalled(Gate):
+    """A place where an action waits for a signal."""
+
+    async def wait(self) -> None:
+        await CONTEXT.get().wait_for_signal("go")
+
+
+CONTEXT: ContextVar[RunnerContext] = ContextVar("CONTEXT")
