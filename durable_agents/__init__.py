@@ -9,7 +9,7 @@ from durable_agents._exports import publish
 from durable_agents.actions import action
 from durable_agents.agent import Agent
 from durable_agents.clock import Clock, SystemClock
-from durable_agents.context import Approval, CallOptions, RunnerContext
+from durable_agents.context import Approval, CallOptions, Promise, RunnerContext
 from durable_agents.errors import (
     CallFailedError,
     CallTimeoutError,
@@ -27,6 +27,7 @@ from durable_agents.errors import (
     NotExecuted,
     OutsideActionError,
     PayloadTooLargeError,
+    PromiseFailedError,
     ReconcilerUnavailable,
     RetriesExhaustedError,
     RunAborted,
@@ -110,6 +111,8 @@ __all__ = [
     "OutsideActionError",
     "Payload",
     "PayloadTooLargeError",
+    "Promise",
+    "PromiseFailedError",
     "ReconcilerUnavailable",
     "RetriesExhaustedError",
     "RetryPolicy",

@@ -11,7 +11,7 @@ from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from logging import Logger, LoggerAdapter
 from random import Random
-from typing import Any, ParamSpec, TypeVar, overload
+from typing import Any, Generic, ParamSpec, TypeVar, overload
 from uuid import UUID
 
 import msgspec
@@ -21,10 +21,11 @@ from durable_agents.journal import OnInterrupt
 from durable_agents.memory import MemoryObject
 from durable_agents.retry import RetryPolicy
 
-__all__ = ["Approval", "CallOptions", "RunnerContext"]
+__all__ = ["Approval", "CallOptions", "Promise", "RunnerContext"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
+R_co = TypeVar("R_co", covariant=True)
 
 
 class Approval(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -33,6 +34,45 @@ class Approval(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     approved: bool
     comment: str = ""
     """For the action, or for whoever reads its record."""
+
+
+class Promise(ABC, Generic[R_co]):
+    """Something begun here and finished by somebody else; made by `RunnerContext.promise`.
+
+    It is completed once: by the first `Worker.complete`, or `durable-agents complete`, that
+    comes with its id.
+    """
+
+    __slots__ = ()
+
+    @property
+    @abstractmethod
+    def id(self) -> str:
+        """What completes it: text for a URL, the same in every life of the run.
+
+        It names the run and the place of the promise there, and is no secret: who knows the id
+        of the run can work it out. Check who may complete it where completions come in.
+        """
+
+    @abstractmethod
+    def result(self, *, timeout: float | None = None) -> Coroutine[Any, Any, R_co]:
+        """Wait for what it is completed with: a durable wait, as for a signal.
+
+        May be waited for more than once, and by several tasks: each gets the same.
+
+        Cancellation: if the action's own code gives the wait up, that is recorded. The promise
+        can still be completed.
+
+        Args:
+            timeout: Seconds, >= 0, counted over restarts. Default: waits for ever.
+
+        Raises:
+            Exception: What it was failed with; `PromiseFailedError` where that was a text.
+            TimeoutError: It was not completed in time; recorded, so that a replay raises it,
+                too. The promise can still be completed, and waited for again.
+            InputError: What it was completed with, before anyone could tell, does not fit.
+            ValueError: `timeout` is negative or not finite.
+        """
 
 
 class CallOptions(ABC):
@@ -295,6 +335,31 @@ class RunnerContext(ABC):
         Raises:
             TimeoutError: Nobody answered in time.
             ValueError: `timeout` is negative or not finite.
+        """
+
+    @overload
+    @abstractmethod
+    def promise(self, type: type[R]) -> Promise[R]: ...
+    @overload
+    @abstractmethod
+    def promise(self, type: None = None) -> Promise[Any]: ...
+    @abstractmethod
+    def promise(self, type: Any = None) -> Promise[Any]:  # noqa: A002 - the public name
+        """Begin something that somebody outside finishes, in whatever process, hours later.
+
+        Hand its `id` to whoever does, in a durable call (a payment provider's job, the link in
+        a mail), and await its `result`. It has its place among the durable calls of its task:
+        a replay finds it, with the same id and with what it was completed with meanwhile.
+
+        Args:
+            type: What it has to be completed with, or what that is made into, as an input is.
+                Default: as it was sent.
+
+        Returns:
+            The promise. That it was made is on record before anything that is recorded later.
+
+        Raises:
+            OutsideActionError: It is made in a plain `def` action, which cannot await it.
         """
 
     @abstractmethod

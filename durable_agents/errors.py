@@ -17,7 +17,8 @@
     │  ├─ CallFailedError
     │  ├─ CallTimeoutError
     │  ├─ RetriesExhaustedError
-    │  └─ InDoubtError
+    │  ├─ InDoubtError
+    │  └─ PromiseFailedError
     ├─ RunError                      raised by Run.result() and by the verbs that steer runs
     │  ├─ RunFailedError
     │  ├─ RunCancelledError
@@ -62,6 +63,7 @@ __all__ = [
     "NotExecuted",
     "OutsideActionError",
     "PayloadTooLargeError",
+    "PromiseFailedError",
     "ReconcilerUnavailable",
     "RetriesExhaustedError",
     "RunAborted",
@@ -327,6 +329,21 @@ class InDoubtError(DurableCallError):
             f"{self.function} at {self.place} was begun and never settled: it may or may not "
             "have taken effect. Look it up outside before repeating it."
         )
+
+
+class PromiseFailedError(DurableCallError):
+    """A promise was failed from outside, by a text and no exception.
+
+    Args:
+        text: Why, as whoever failed it says.
+    """
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.text = text
+
+    def __str__(self) -> str:
+        return f"the promise was failed: {self.text}"
 
 
 class RunError(DurableAgentsError):

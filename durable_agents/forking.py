@@ -15,6 +15,11 @@ to its end and back, how often it was tried, and calls and waits that had begun 
 The fork has not begun them: nothing of its own is in doubt. A sleep that had begun goes on, for
 nobody can tell whether it was over.
 
+A promise that nothing follows is left out, too: the fork makes one of its own, with an id of
+its own. What settled behind it may have been handed its id, and would diverge if that were
+another one: then the promise keeps it. What comes by that id goes to the other run; the fork
+takes what comes by one of its own, which `show` tells.
+
 What is copied keeps the numbers of its rows, since they say which outcomes arrived together and
 in what order (`RowCopied`). All rows that the fork adds later have higher ones.
 
@@ -23,7 +28,7 @@ all the way by itself. Random numbers in an action that is copied stay what they
 replay would make other calls (`RunForked.seeds`).
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from itertools import groupby
 from operator import itemgetter
 from typing import TypeAlias
@@ -33,6 +38,7 @@ from msgspec.structs import replace
 
 from durable_agents.errors import RunStateError
 from durable_agents.journal import (
+    PROMISE,
     SLEEP,
     ActionCompleted,
     ActionStarted,
@@ -45,6 +51,7 @@ from durable_agents.journal import (
     CallSettled,
     DeliveredOutOfOrder,
     Entry,
+    PromiseMade,
     RowCopied,
     RunAccepted,
     RunForked,
@@ -57,6 +64,8 @@ from durable_agents.journal import (
     VersionMarked,
     call_id,
     is_cleared_by,
+    is_promise,
+    promise_name,
 )
 from durable_agents.serialization import Payload
 
@@ -66,7 +75,7 @@ Recorded: TypeAlias = tuple[int, Entry]
 """Number of the row that an entry was recorded in at first, and the entry."""
 
 _OfCall: TypeAlias = CallBegun | CallSettled | CallAbandoned | CallRetried | CallResolved
-_OfWait: TypeAlias = TimerSet | TimerFired | SignalAwaited | SignalTaken
+_OfWait: TypeAlias = TimerSet | TimerFired | SignalAwaited | SignalTaken | PromiseMade
 
 _COPIED = (
     ActionStarted,
@@ -151,6 +160,18 @@ class _Calls:
         call = self._calls.get((action, key))
         return call is not None and call.settled_at is not None
 
+    def goes_on_behind(self, promise: PromiseMade) -> bool:
+        """Whether something came to its end that may have been handed the promise's id."""
+        return any(
+            call.settled_at is not None and _is_behind(call.first, promise)
+            for call in reversed(self._calls.values())
+        )
+
+    def name_of(self, promise: PromiseMade) -> str:
+        """Name of the signal that completes a promise."""
+        key = (promise.branch, promise.position)
+        return promise_name(call_id(*self._actions[promise.action], key))
+
     def _add(self, place: int, entry: Entry) -> None:
         match entry:
             case ActionStarted():
@@ -198,14 +219,15 @@ def fork_of(
     recorded = list(_recorded(rows))
     call = _found(recorded, origin, at)
     _check(call, edit, origin, at)
-    kept = _kept(recorded[: call.place])
+    edited = None if edit is None else call.first
+    kept = _kept(recorded[: call.place], edited)
     if edit is not None:
         kept += _edited(call, edit, _row_of(call, recorded, kept), kept, now)
     kept = _without_idle(kept)
     entries: list[Entry] = [RunForked(origin, at, _seeds(recorded, kept, origin), now)]
     for row, copied in groupby(kept, key=itemgetter(0)):
         entries.append(RowCopied(row, now))
-        entries += [_renamed(entry, f"{origin}/", f"{run_id}/") for _, entry in copied]
+        entries += [_renamed(entry, origin, run_id) for _, entry in copied]
     outputs = sum(e.outputs for _, e in kept if isinstance(e, ActionCompleted))
     return Fork(accepted, entries, outputs)
 
@@ -221,13 +243,33 @@ def _recorded(rows: Sequence[tuple[int, Sequence[Entry]]]) -> Iterator[Recorded]
                 yield number or copied, entry
 
 
-def _kept(before: Sequence[Recorded]) -> list[Recorded]:
+def _kept(before: Sequence[Recorded], edited: _OfCall | _OfWait | None) -> list[Recorded]:
     calls = _Calls(before)
-    return [(row, entry) for row, entry in before if _is_kept(entry, calls)]
+    kept = [(row, entry) for row, entry in before if _is_kept(entry, calls, edited)]
+    promises = {calls.name_of(e) for _, e in kept if isinstance(e, PromiseMade)}
+    if isinstance(edited, SignalAwaited):
+        promises.discard(edited.name)  # it is completed by what the person says
+    return [(row, _without_outcome(entry, promises)) for row, entry in kept]
 
 
-def _is_kept(entry: Entry, calls: _Calls) -> bool:
+def _without_outcome(entry: Entry, promises: Collection[str]) -> Entry:
+    """A signal that completed a promise of the other run alone, as one that nobody takes.
+
+    It stays for the numbers of those that follow.
+    """
+    is_taken_by_none = (
+        isinstance(entry, SignalReceived)
+        and is_promise(entry.name)
+        and entry.name not in promises
+    )
+    return replace(entry, name=PROMISE, signal_id="") if is_taken_by_none else entry
+
+
+def _is_kept(entry: Entry, calls: _Calls, edited: _OfCall | _OfWait | None) -> bool:
     match entry:
+        case PromiseMade():
+            is_edited_behind = edited is not None and _is_behind(edited, entry)
+            return is_edited_behind or calls.goes_on_behind(entry)
         case CallBegun() | CallRetried() | CallResolved() | SignalAwaited():
             return calls.has_settled(entry.action, (entry.branch, entry.position))
         case TimerSet():
@@ -241,6 +283,11 @@ def _is_kept(entry: Entry, calls: _Calls) -> bool:
             return all(calls.has_settled(entry.action, key) for key in pair)
         case _:
             return isinstance(entry, _COPIED)
+
+
+def _is_behind(later: _OfCall | _OfWait, promise: PromiseMade) -> bool:
+    key, made = (later.branch, later.position), (promise.branch, promise.position)
+    return later.action == promise.action and key != made and is_cleared_by(key, made)
 
 
 def _found(recorded: Sequence[Recorded], origin: str, at: str) -> _Call:
@@ -259,7 +306,10 @@ def _check(call: _Call, edit: Edit | None, origin: str, at: str) -> None:
         return
     if isinstance(call.first, TimerSet):
         raise RunStateError(origin, f"{at} is a sleep or a timeout: it has no result to edit")
-    if isinstance(call.first, SignalAwaited) and edit.has_failed:
+    if isinstance(call.first, PromiseMade):
+        raise RunStateError(origin, f"{at} makes a promise: edit the wait for its result")
+    takes_error = isinstance(call.first, SignalAwaited) and is_promise(call.first.name)
+    if isinstance(call.first, SignalAwaited) and edit.has_failed and not takes_error:
         raise RunStateError(origin, f"{at} waits for a signal: it takes a value, no error")
 
 
@@ -278,13 +328,14 @@ def _edited(
     name = (first.action, first.branch, first.position)
     if isinstance(first, SignalAwaited):
         count = sum(isinstance(entry, SignalReceived) for _, entry in kept)
-        received = SignalReceived(first.name, "", edit.payload, now)
+        signal_id = first.name if is_promise(first.name) else ""
+        received = SignalReceived(first.name, signal_id, edit.payload, now)
         return [
             (row, first),
             (row, received),
             (row, SignalTaken(*name, first.name, count, now)),
         ]
-    assert not isinstance(first, TimerSet | TimerFired | SignalTaken), "these take no result"
+    assert isinstance(first, _OfCall), "others take no result"
     settled = CallSettled(
         *name,
         first.function,
@@ -321,9 +372,14 @@ def _seeds(
 
 def _renamed(entry: Entry, old: str, new: str) -> Entry:
     """An entry of a run as it would be in another one: ids of events begin with the run's."""
-    if not isinstance(entry, ActionCompleted):
-        return entry
-    return replace(entry, events=[renamed(event, old, new) for event in entry.events])
+    match entry:
+        case ActionCompleted():
+            events = [renamed(event, f"{old}/", f"{new}/") for event in entry.events]
+            return replace(entry, events=events)
+        case PromiseMade():
+            return replace(entry, run=entry.run or old)
+        case _:
+            return entry
 
 
 def renamed(event: SentEvent, old: str, new: str) -> SentEvent:

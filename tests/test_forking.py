@@ -8,6 +8,7 @@ import pytest
 from durable_agents.errors import RunStateError
 from durable_agents.forking import Edit, Fork, fork_of
 from durable_agents.journal import (
+    PROMISE,
     SLEEP,
     TIMEOUT,
     ActionCompleted,
@@ -22,6 +23,7 @@ from durable_agents.journal import (
     CancelRequested,
     DeliveredOutOfOrder,
     Entry,
+    PromiseMade,
     RowCopied,
     RunAccepted,
     RunCancelled,
@@ -38,6 +40,7 @@ from durable_agents.journal import (
     SignalTaken,
     TimerFired,
     TimerSet,
+    promise_name,
 )
 from durable_agents.serialization import Payload
 
@@ -94,6 +97,17 @@ def fired(position: int = 0, function: str = SLEEP) -> TimerFired:
 
 
 RECEIVED = SignalReceived("go", "", VALUE, 3.5)
+
+
+NAME = promise_name(f"{ROOT}:0")
+COMPLETED = SignalReceived(NAME, NAME, VALUE, 3.5)
+NOBODYS = SignalReceived(PROMISE, "", VALUE, 3.5)
+
+
+def promised(
+    position: int = 0, branch: str = "", run: str = "", action: int = 0
+) -> PromiseMade:
+    return PromiseMade(action, branch, position, run, 2.5)
 
 
 def journal(*rows: Entry | Sequence[Entry]) -> list[tuple[int, list[Entry]]]:
@@ -325,6 +339,7 @@ def test_a_wait_for_a_signal_may_be_given_one() -> None:
     [
         (timer(1), Edit(OTHER), "is a sleep or a timeout: it has no result to edit"),
         (awaited(1), Edit(ERROR, has_failed=True), "takes a value, no error"),
+        (promised(1), Edit(OTHER), "makes a promise: edit the wait for its result"),
     ],
 )
 def test_a_result_that_a_wait_cannot_have_is_refused(
@@ -367,3 +382,68 @@ def test_a_fork_of_a_fork_has_all_of_it_under_the_first_numbers() -> None:
     assert RunForked("fork", "1:next:root:1", {0: "run", 1: "fork"}, 100.0) == fork.entries[0]
     assert [10, 10, 20, 70, 80, 90, 90] == [row for row, _ in copied(fork)]
     assert completed(0, 1, "again/0#1") == copied(fork)[4][1]
+
+
+def test_a_promise_that_nothing_followed_is_made_anew() -> None:
+    """With an id of its own; what the other one was completed with stays as nobody's."""
+    rows: Rows = [[STARTED, promised(0)], COMPLETED, RECEIVED, settled(1), settled(2)]
+
+    fork = forked(*rows, at=f"{ROOT}:1")
+    itself = forked(*rows, at=f"{ROOT}:0")
+
+    assert [(20, NOBODYS), (30, RECEIVED)] == copied(fork)
+    assert [] == copied(itself)
+
+
+@pytest.mark.parametrize(
+    "behind", [settled(1), settled(0, "/1.a.0"), abandoned(3), [awaited(1), RECEIVED, taken(1)]]
+)
+def test_a_promise_whose_id_may_have_been_used_keeps_it(
+    behind: Entry | Sequence[Entry],
+) -> None:
+    """What was recorded with it is repeated with it, in forks of forks, too."""
+    rows: Rows = [[STARTED, promised(0), promised(9, run="older")], COMPLETED, behind]
+    rows = [*rows, settled(10), settled(11)]
+
+    found = [entry for _, entry in copied(forked(*rows, at=f"{ROOT}:11"))]
+
+    assert [STARTED, promised(0, run="run"), promised(9, run="older"), COMPLETED] == found[:4]
+
+
+@pytest.mark.parametrize(
+    "beside", [settled(0), settled(0, "/0.a.0"), settled(5, action=1), begun(2)]
+)
+def test_what_was_there_before_a_promise_or_beside_it_was_not_handed_its_id(
+    beside: Entry,
+) -> None:
+    """Nor was what has not come to its end, and is begun anew."""
+    second = ActionStarted(1, 1, "next", {}, "3.11", 7.0)
+    rows: Rows = [STARTED, second, promised(1), beside, settled(2)]
+
+    found = [entry for _, entry in copied(forked(*rows, at=f"{ROOT}:2"))]
+
+    assert promised(1, run="run") not in found
+
+
+@pytest.mark.parametrize("has_failed", [False, True])
+def test_an_edited_call_may_have_been_handed_the_id_of_a_promise(*, has_failed: bool) -> None:
+    """Its record names its arguments."""
+    rows: Rows = [[STARTED, promised(0)], settled(1), settled(2)]
+
+    fork = forked(*rows, at=f"{ROOT}:1", edit=Edit(OTHER, has_failed))
+
+    assert (10, promised(0, run="run")) == copied(fork)[1]
+
+
+@pytest.mark.parametrize("edit", [Edit(OTHER), Edit(ERROR, has_failed=True)])
+def test_a_wait_for_a_promise_may_be_given_a_result_or_an_error(edit: Edit) -> None:
+    """It counts as the completion of the fork's promise, whatever came before."""
+    wait = SignalAwaited(0, "", 1, NAME, "promise at root:0", None, 3.0)
+    rows: Rows = [[STARTED, promised(0)], COMPLETED, wait]
+
+    fork = forked(*rows, at=f"{ROOT}:1", edit=edit)
+
+    found = [entry for _, entry in copied(fork)]
+    came = SignalReceived(NAME, NAME, edit.payload, 100.0)
+    given = SignalTaken(0, "", 1, NAME, 1, 100.0)
+    assert [STARTED, promised(0, run="run"), NOBODYS, wait, came, given] == found

@@ -17,6 +17,7 @@ from collections.abc import Sequence
 
 from durable_agents.cli._bench import add_bench
 from durable_agents.cli._cancel import add_cancel
+from durable_agents.cli._complete import add_complete
 from durable_agents.cli._demo import add_demo
 from durable_agents.cli._doctor import add_doctor
 from durable_agents.cli._exit import ExitCode, OutputError, UsageError
@@ -44,6 +45,7 @@ _COMMANDS = (
     add_cancel,
     add_resolve,
     add_signal,
+    add_complete,
     add_fork,
     add_pause,
     add_resume,

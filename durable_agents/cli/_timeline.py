@@ -17,6 +17,7 @@ from durable_agents.journal import (
     CallSettled,
     DeliveredOutOfOrder,
     Entry,
+    PromiseMade,
     RowCopied,
     RunForked,
     RunState,
@@ -28,7 +29,9 @@ from durable_agents.journal import (
     TimerSet,
     VersionMarked,
     call_id,
+    is_promise,
     place,
+    promise_id,
 )
 from durable_agents.store import OutputRow, RunRow
 
@@ -87,7 +90,7 @@ def view_of(
     state = RunState.of(journal)
     accepted = state.accepted
     assert accepted is not None, "the first row of a journal is the acceptance"
-    timeline = _Timeline()
+    timeline = _Timeline(row.run_id)
     for _, entries in journal:
         for entry in entries:
             timeline.add(entry)
@@ -107,7 +110,8 @@ def view_of(
 class _Timeline:
     """Steps of a run, entry by entry."""
 
-    def __init__(self) -> None:
+    def __init__(self, run_id: str) -> None:
+        self._run_id = run_id
         self.steps: list[Step] = []
         self._actions: dict[int, tuple[int, str]] = {}
         """Event number and name of each action run."""
@@ -132,6 +136,8 @@ class _Timeline:
                 whence = f"before {entry.call}" if entry.call else "at its beginning"
                 forked = f"from run {entry.run}, {whence}"
                 self.steps.append(Step(at=entry.at, what="run forked", detail=forked))
+            case PromiseMade():
+                self._add_promise(entry)
             case RowCopied():
                 pass  # for programs: which outcomes arrived together
             case _:
@@ -182,16 +188,26 @@ class _Timeline:
             return
         event, action = self._actions.get(entry.action, (0, ""))
         name = entry.name if isinstance(entry, SignalAwaited) else entry.function
+        call = entry.preview if is_promise(name) else f"{name}({entry.preview})"
         self._begun[key] = step = Step(
             at=entry.at,
             what="wait",
             action=action,
             place=place(key[1:]),
             call_id=call_id(event, action, key[1:]),
-            call=f"{name}({entry.preview})",
+            call=call,
             status="waits",
             detail="" if entry.due is None else f"until {moment(entry.due)}",
         )
+        self.steps.append(step)
+
+    def _add_promise(self, entry: PromiseMade) -> None:
+        event, action = self._actions.get(entry.action, (0, ""))
+        key = (entry.branch, entry.position)
+        call = call_id(event, action, key)
+        step = Step(at=entry.at, what="promise made", action=action, place=place(key))
+        # Of this run, whichever run's its action hands out: that one is forked from.
+        step.call_id, step.detail = call, promise_id(self._run_id, call)
         self.steps.append(step)
 
     def _add_action(self, entry: ActionStarted | ActionCompleted) -> None:

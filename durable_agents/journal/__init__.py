@@ -37,6 +37,7 @@ from durable_agents.journal._entries import (
     DeliveredOutOfOrder,
     Entry,
     MemoryUpdate,
+    PromiseMade,
     RowCopied,
     RunAccepted,
     RunCancelled,
@@ -56,6 +57,12 @@ from durable_agents.journal._entries import (
 )
 from durable_agents.journal._identity import CallableSpec, CallIdentity, identify, is_async
 from durable_agents.journal._options import DurableOptions, OnInterrupt, durable, is_declared
+from durable_agents.journal._promises import (
+    is_promise,
+    promise_id,
+    promise_name,
+    promise_of,
+)
 from durable_agents.journal._rows import (
     BATCH_BITS,
     batch_of,
@@ -74,12 +81,13 @@ from durable_agents.journal._run_state import (
     RunStatus,
     SignalState,
 )
-from durable_agents.journal._waits import SIGNAL, SLEEP, TIMEOUT
+from durable_agents.journal._waits import PROMISE, SIGNAL, SLEEP, TIMEOUT
 
 __all__ = [
     "BATCH_BITS",
     "CANCELLATION",
     "EMPTY_LOG",
+    "PROMISE",
     "SIGNAL",
     "SLEEP",
     "START",
@@ -112,6 +120,7 @@ __all__ = [
     "EventState",
     "MemoryUpdate",
     "OnInterrupt",
+    "PromiseMade",
     "Replay",
     "Resolution",
     "Resume",
@@ -149,7 +158,11 @@ __all__ = [
     "is_async",
     "is_cleared_by",
     "is_declared",
+    "is_promise",
     "must_park",
     "place",
+    "promise_id",
+    "promise_name",
+    "promise_of",
     "resolution",
 ]

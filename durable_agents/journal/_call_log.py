@@ -31,6 +31,7 @@ import msgspec
 
 from durable_agents.journal._options import DurableOptions
 from durable_agents.journal._rows import batch_of
+from durable_agents.journal._waits import PROMISE
 from durable_agents.serialization import Payload
 
 __all__ = [
@@ -226,9 +227,11 @@ class CallLog:
         return bool(self.never_asked())
 
     def has_outcome(self, key: CallKey) -> bool:
-        """Whether the call at this place would be replayed."""
+        """Whether the call at this place would be replayed; a promise has nothing to settle."""
         record = self._records.get(key)
-        return record is not None and record.status is not CallStatus.PENDING
+        return record is not None and (
+            record.status is not CallStatus.PENDING or record.function == PROMISE
+        )
 
     def next_call(self, key: CallKey, function: str, digest: bytes, preview: str) -> Decision:
         """Decide one durable call.

@@ -24,6 +24,7 @@ __all__ = [
     "DeliveredOutOfOrder",
     "Entry",
     "MemoryUpdate",
+    "PromiseMade",
     "RowCopied",
     "RunAccepted",
     "RunCancelled",
@@ -367,6 +368,17 @@ class RowCopied(msgspec.Struct, frozen=True, array_like=True, tag=26):
     at: float
 
 
+class PromiseMade(msgspec.Struct, frozen=True, array_like=True, tag=27, gc=False):
+    """The action may hand the id of a promise out; who has it completes it by a signal."""
+
+    action: int
+    branch: str
+    position: int
+    run: str
+    """The run that the id names, where it was made of that one; empty: its own."""
+    at: float
+
+
 Entry: TypeAlias = (
     RunAccepted
     | RunTakenOver
@@ -394,4 +406,5 @@ Entry: TypeAlias = (
     | VersionMarked
     | RunForked
     | RowCopied
+    | PromiseMade
 )

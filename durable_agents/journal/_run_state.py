@@ -33,6 +33,7 @@ from durable_agents.journal._entries import (
     DeliveredOutOfOrder,
     Entry,
     MemoryUpdate,
+    PromiseMade,
     RowCopied,
     RunAccepted,
     RunCancelled,
@@ -50,7 +51,7 @@ from durable_agents.journal._entries import (
     TimerSet,
     VersionMarked,
 )
-from durable_agents.journal._waits import SIGNAL, SLEEP
+from durable_agents.journal._waits import PROMISE, SIGNAL, SLEEP
 from durable_agents.serialization import Payload
 
 __all__ = ["ActionState", "EventState", "RunState", "RunStatus"]
@@ -222,6 +223,10 @@ class RunState:
                 self._apply_to_actions(entry)
             case RunCompleted() | RunFailed() | RunParked() | RunCancelled() | RunRetried():
                 self._apply_to_run(entry)
+            case PromiseMade():
+                key = (entry.branch, entry.position)
+                record = self._numbered(entry.action).record_at(key, PROMISE, b"")
+                record.preview, record.at = entry.run, entry.at
             case TimerSet() | TimerFired() | SignalAwaited() | SignalReceived() | SignalTaken():
                 self._apply_to_waits(seq, entry)
             case _:

@@ -12,6 +12,11 @@ class Payload(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """`"plain"`, `"typed"`, `"pickle"` ..., with `"+zlib"` and the like behind it."""
     data: bytes
 
+    @property
+    def is_failure(self) -> bool:
+        """Whether it holds an exception."""
+        return self.encoding.startswith("failure")
+
     def __repr__(self) -> str:
         # Records end up in logs and tracebacks, where contents have no business.
         return f"Payload({self.encoding!r}, {len(self.data)} bytes)"

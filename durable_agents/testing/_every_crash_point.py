@@ -8,7 +8,7 @@ makes fewer writes than the crash waits for: then every moment has been tried.
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count
 from typing import Any, TypeAlias
@@ -52,6 +52,7 @@ async def every_crash_point(  # noqa: PLR0913 - what a worker is made of, and wh
     *,
     key: Callable[[Any], str | None] | None = None,
     effects: Callable[[], object] | None = None,
+    meanwhile: Callable[[Worker], Awaitable[object]] | None = None,
     store: Callable[[], Store] = InMemoryStore,
     settings: WorkerSettings | None = None,
     codec: Codec | None = None,
@@ -74,6 +75,9 @@ async def every_crash_point(  # noqa: PLR0913 - what a worker is made of, and wh
         effects: Gives what the agent has done to the world in the try that has ended, to be
             compared by `==`. A call in doubt may be made twice, so have the world know calls by
             `current_call().idempotency_key`, as payment APIs do.
+        meanwhile: What the world does to the worker when the inputs are accepted, begun anew in
+            each life and cancelled at its end: `signal` with an id, `complete`. The runs are
+            called `input 0`, `input 1` ... Default: nothing.
         store: Makes the store of a try. Default: in memory.
         settings: How the workers work; but a divergence always parks the run, and nobody gets a
             grace.
@@ -89,8 +93,20 @@ async def every_crash_point(  # noqa: PLR0913 - what a worker is made of, and wh
             run, a call that had settled was made again, or the agent hangs. Each crash point
             that shows it is named, the first twenty.
         DefinitionError: Something is wrong with the agent.
+        Exception: What `meanwhile` raised.
     """
-    trial = _Trial(agent, inputs, key, effects, store, settings, codec, clock, timeout_seconds)
+    trial = _Trial(
+        agent,
+        inputs,
+        key,
+        effects,
+        meanwhile,
+        store,
+        settings,
+        codec,
+        clock,
+        timeout_seconds,
+    )
     expected, breaches = await trial.run(None, commits=True)
     crash_points = 0
     for write in count(1):
@@ -132,6 +148,7 @@ class _Trial:
     inputs: Sequence[Any]
     key: Callable[[Any], str | None] | None
     effects: Callable[[], object] | None
+    meanwhile: Callable[[Worker], Awaitable[object]] | None
     store: Callable[[], Store]
     settings: WorkerSettings | None
     codec: Codec | None
@@ -187,7 +204,21 @@ class _Trial:
             )
             for index, value in enumerate(self.inputs)
         ]
-        return [await _outcome(run) for run in runs]
+        if self.meanwhile is None:
+            return await _outcomes_of(runs)
+        ending = asyncio.ensure_future(_outcomes_of(runs))
+        world = asyncio.ensure_future(self.meanwhile(worker))
+        try:
+            both: list[asyncio.Future[Any]] = [ending, world]
+            await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+            if not ending.done():
+                await world
+            return await ending
+        finally:
+            ending.cancel()
+            world.cancel()
+            # What the world meets when all has come to its end is no fault of the agent's.
+            await asyncio.gather(world, return_exceptions=True)
 
     @property
     def _settings(self) -> WorkerSettings:
@@ -195,6 +226,10 @@ class _Trial:
         return msgspec.structs.replace(
             settings, on_divergence="fail", shutdown_grace_seconds=0.0
         )
+
+
+async def _outcomes_of(runs: Sequence[Run]) -> list[Outcome]:
+    return [await _outcome(run) for run in runs]
 
 
 async def _outcome(run: Run) -> Outcome:

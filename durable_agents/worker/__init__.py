@@ -4,6 +4,7 @@ from durable_agents.worker._call import current_call
 from durable_agents.worker._commands import (
     CancelRun,
     Command,
+    CompletePromise,
     ForkRun,
     PauseAgent,
     PruneRuns,
@@ -44,6 +45,7 @@ __all__ = [
     "CallInfo",
     "CancelRun",
     "Command",
+    "CompletePromise",
     "Executed",
     "ForkRun",
     "Output",

@@ -1,14 +1,11 @@
 """One action over one event: its tasks, its buffered effects, and how it ends."""
 
 import asyncio
-from bisect import bisect_left
 from collections.abc import Collection, Generator, Iterable
 from contextlib import contextmanager
 from functools import partial
 from threading import get_ident
 from typing import Any, NoReturn, Protocol
-
-import msgspec
 
 from durable_agents.actions import Action
 from durable_agents.context import RunnerContext
@@ -48,6 +45,7 @@ from durable_agents.worker._explained import PYTHON, explained
 from durable_agents.worker._lineage import ActionTasks, Branch
 from durable_agents.worker._mailbox import Mailbox
 from durable_agents.worker._memories import Memories, snapshot_as_recorded
+from durable_agents.worker._present_waits import PresentWait, PresentWaits
 from durable_agents.worker._services import UNWINDING_SECONDS, Services
 from durable_agents.worker._sync_action import (
     action_thread_branch,
@@ -87,20 +85,6 @@ class RunJournal(Protocol):
     def goes_on(self) -> None:
         """A wait is over."""
         ...
-
-
-class PresentWait(msgspec.Struct, frozen=True, eq=False, gc=False):
-    """A task that waits now."""
-
-    path: str
-    """Of its branch."""
-    due: float | None
-    coming: asyncio.Future[int] | None
-
-    @property
-    def has_come(self) -> bool:
-        """Whether what it waits for is there, and the task has not noticed yet."""
-        return self.coming is not None and self.coming.done()
 
 
 class ActionRun:
@@ -145,8 +129,7 @@ class ActionRun:
         self._with_next: list[Entry] | None = None
         self._is_running = False
         self._is_cancelled = state.cancelled_at is not None
-        self._waits: dict[PresentWait, None] = {}
-        self._deadlines: dict[object, float] = {}
+        self._present: PresentWaits | None = None
         short_term = memories.short_term if state.started is None else state.started.short_term
         self._short_term_snapshot = short_term
         self._sensory_snapshot = memories.sensory
@@ -216,23 +199,30 @@ class ActionRun:
         """
         steps = self.services.lineage.here()
         assert steps is not None, "a branch is a task's"
-        wait = PresentWait(steps.branch.path, due, coming)
-        self._waits[wait] = None
+        present, wait = self._waits, PresentWait(steps.branch.path, due, coming)
+        present.add(wait)
         steps.sets_timers_of_ours = True
         self.run.waits()
         try:
             yield
         finally:
             steps.sets_timers_of_ours = False
-            del self._waits[wait]
+            present.remove(wait)
             self.run.goes_on()
-            if self._waits:
+            if present:
                 self.run.waits()
+
+    @property
+    def _waits(self) -> PresentWaits:
+        """What its tasks wait for; made when the first one does."""
+        if self._present is None:
+            self._present = PresentWaits()
+        return self._present
 
     @property
     def only_waits(self) -> bool:
         """Whether some tasks wait, and none of them makes a durable call."""
-        return bool(self._waits) and not self.tasks.make_call
+        return bool(self._present) and not self.tasks.make_call
 
     @property
     def may_leave(self) -> bool:
@@ -243,23 +233,17 @@ class ActionRun:
         """
         if self._is_cancelled or (self._delivery is not None and not self._delivery.is_idle):
             return False
-        if any(wait.has_come for wait in self._waits) or self.tasks.timers:
-            return False
-        waiting = sorted(wait.path for wait in self._waits)
-        return all(_is_above_one_of(path, waiting) for path in self.tasks.paths)
+        waits = self._waits
+        return not (waits.has_come or self.tasks.timers) and waits.cover(self.tasks.paths)
 
     @property
     def wakes_at(self) -> float | None:
         """When the first wait or timeout is over, whatever signals come; None: never."""
-        dues = [wait.due for wait in self._waits if wait.due is not None]
-        return min([*dues, *self._deadlines.values()], default=None)
+        return self._waits.due
 
     def set_deadline(self, timeout: object, due: float | None) -> None:
         """A timeout fires then; None: it does not any more."""
-        if due is None:
-            self._deadlines.pop(timeout, None)
-        else:
-            self._deadlines[timeout] = due
+        self._waits.set_deadline(timeout, due)
 
     @property
     def is_alone(self) -> bool:
@@ -505,13 +489,3 @@ class ActionRun:
         )
         now = self.services.clock.now()
         self.record(DeliveredOutOfOrder(self.number, *key, *overtaken, now))
-
-
-def _is_above_one_of(path: str, waiting: list[str]) -> bool:
-    """Whether a branch is one of those that wait, or above one; they are sorted."""
-    at = bisect_left(waiting, path)
-    if at < len(waiting) and waiting[at] == path:
-        return True
-    below = f"{path}/"
-    at = bisect_left(waiting, below)
-    return at < len(waiting) and waiting[at].startswith(below)

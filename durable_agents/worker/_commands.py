@@ -12,6 +12,7 @@ from durable_agents.errors import RunStateError, UnknownRunError
 from durable_agents.journal import SignalReceived
 from durable_agents.serialization import Codec
 from durable_agents.store import Pause, Store
+from durable_agents.worker._completion import check_name, complete, completion_of
 from durable_agents.worker._steering import (
     UNSET,
     Decide,
@@ -31,6 +32,7 @@ from durable_agents.worker._verbs import RunVerbs
 __all__ = [
     "CancelRun",
     "Command",
+    "CompletePromise",
     "ForkRun",
     "PauseAgent",
     "PruneRuns",
@@ -75,6 +77,17 @@ class SignalRun(msgspec.Struct, frozen=True, tag="signal", forbid_unknown_fields
     value: Any = None
     """Data that JSON can hold."""
     id: str | None = None
+
+
+class CompletePromise(msgspec.Struct, frozen=True, tag="complete", forbid_unknown_fields=True):
+    """Give a promise what it waits for, or fail it."""
+
+    promise: str
+    """Its id."""
+    value: Any = None
+    """Data that JSON can hold."""
+    error: str | None = None
+    """Why it fails."""
 
 
 class ResolveCall(msgspec.Struct, frozen=True, tag="resolve", forbid_unknown_fields=True):
@@ -137,6 +150,7 @@ Command: TypeAlias = (
     | RetryRun
     | RetryRuns
     | SignalRun
+    | CompletePromise
     | ResolveCall
     | ForkRun
     | PauseAgent
@@ -150,8 +164,8 @@ async def execute(worker: RunVerbs, command: Command) -> int | None:
 
     Returns:
         Of `PruneRuns`, how many runs were forgotten; of `RetryRuns`, how many go on; of
-        `SignalRun` and `ForkRun`, 1 where it was a new one; of `ResumeAgent`, 1 where there was
-        a pause.
+        `SignalRun`, `CompletePromise` and `ForkRun`, 1 where it was a new one; of
+        `ResumeAgent`, 1 where there was a pause.
 
     Raises:
         DurableAgentsError: As the worker's own verb does.
@@ -164,8 +178,8 @@ async def execute(worker: RunVerbs, command: Command) -> int | None:
             await worker.retry(run, repeat_failed=repeat_failed)
         case RetryRuns(runs, repeat_failed):
             return await _each(runs, partial(worker.retry, repeat_failed=repeat_failed))
-        case SignalRun(run, name, value, signal_id):
-            return int(await worker.signal(run, name, value, id=signal_id))
+        case SignalRun() | CompletePromise():
+            return int(await _signal(worker, command))
         case ResolveCall(run, call, value, error, is_rerun):
             value = UNSET if value is msgspec.UNSET else value
             await worker.resolve(run, call, value=value, error=error, rerun=is_rerun)
@@ -180,6 +194,14 @@ async def execute(worker: RunVerbs, command: Command) -> int | None:
         case PruneRuns(older_than, keep, failed):
             return await worker.prune(older_than=older_than, keep=keep, failed=failed)
     return None
+
+
+async def _signal(worker: RunVerbs, command: SignalRun | CompletePromise) -> bool:
+    """Whether it was a new one."""
+    if isinstance(command, CompletePromise):
+        promise, value, error = command.promise, command.value, command.error
+        return await worker.complete(promise, value, error=error)
+    return await worker.signal(command.run, command.name, command.value, id=command.id)
 
 
 async def execute_stored(
@@ -199,10 +221,8 @@ async def execute_stored(
         case RetryRuns(runs, repeat_failed):
             decide = retry(repeats_failed=repeat_failed)
             return await _each(runs, partial(put_back, store, clock, decide=decide))
-        case SignalRun(run, name, value, signal_id):
-            payload = codec.encode(value, f"signal {name!r}")
-            received = SignalReceived(name, signal_id or "", payload, clock.now())
-            return int(await signal(store, run, received))
+        case SignalRun() | CompletePromise():
+            return int(await _signal_stored(store, command, codec, clock))
         case ResolveCall():
             await put_back(store, clock, command.run, _decision(command, codec))
         case ForkRun():
@@ -214,6 +234,25 @@ async def execute_stored(
         case PruneRuns(older_than, keep, failed):
             return await prune(store, retention(clock.now(), older_than, keep, failed=failed))
     return None
+
+
+async def _signal_stored(
+    store: Store, command: SignalRun | CompletePromise, codec: Codec, clock: Clock
+) -> bool:
+    """Whether it was a new one."""
+
+    async def send(run: str, received: SignalReceived, _: object) -> bool:
+        return await signal(store, run, received)
+
+    if isinstance(command, CompletePromise):
+        promise, value, error = command.promise, command.value, command.error
+        completion = completion_of(codec, clock, promise, value, error)
+        # What is there already is only looked at: that runs no code.
+        return await complete(store, Codec(pickle="refuse"), completion, send)
+    check_name(command.name)
+    payload = codec.encode(command.value, f"signal {command.name!r}")
+    received = SignalReceived(command.name, command.id or "", payload, clock.now())
+    return await signal(store, command.run, received)
 
 
 async def _each(runs: list[str], put_to_work: Callable[[str], Awaitable[object]]) -> int:

@@ -9,7 +9,7 @@ from random import Random
 from typing import Any
 from uuid import UUID
 
-from durable_agents.context import Approval, CallOptions, RunnerContext
+from durable_agents.context import Approval, CallOptions, Promise, RunnerContext
 from durable_agents.errors import OutsideActionError
 from durable_agents.events import Event, EventRecord, OutputEvent
 from durable_agents.journal import DurableOptions, OnInterrupt, place
@@ -17,6 +17,7 @@ from durable_agents.memory import MemoryObject
 from durable_agents.retry import RetryPolicy
 from durable_agents.worker._action_run import ActionRun
 from durable_agents.worker._durable_call import DurableCalls
+from durable_agents.worker._promises import Promises
 from durable_agents.worker._sync_action import action_thread_branch, call_from_thread
 from durable_agents.worker._timeout import Timeout
 from durable_agents.worker._versions import check_versions, version_of
@@ -32,6 +33,7 @@ class ActionContext(RunnerContext):
         self._run = action_run
         self._calls = DurableCalls(action_run, action_run.log, action_run.services)
         self._waits_made: Waits | None = None
+        self._promises_made: Promises | None = None
         self._logger: _QuietLogger | None = None
 
     def durable(
@@ -108,6 +110,12 @@ class ActionContext(RunnerContext):
         name = f"{APPROVAL}:{place((branch.path, branch.next_position))}"
         fits = partial(as_signal, name, Approval)
         return self._waits.signal(branch, name, timeout, fits, question)
+
+    def promise(self, type: Any = None) -> Promise[Any]:  # noqa: A002 - the public name
+        if self._promises_made is None:
+            run = self._run
+            self._promises_made = Promises(run, run.log, run.services, self._waits)
+        return self._promises_made.make(type)
 
     def version(self, change: str, old: int, new: int) -> int:
         branch = self._run.branch("version")

@@ -96,8 +96,8 @@ class Evictions:
         self._most = sys.maxsize if is_shared else services.settings.max_resident_runs
         self._leaving: dict[int, _Leaving] = {}
         self._returning: dict[int, asyncio.Future[None]] = {}
-        self._returned: set[int] = set()
-        """Those that came back since the store was last asked who is due."""
+        self._returned: set[int] | None = None
+        """Those that came back since the store was asked who is due; None: nobody asks."""
         self._kept: Counter[int] = Counter()
         """Those for which somebody has something."""
         self._next_due: float | None = None
@@ -211,7 +211,8 @@ class Evictions:
         store.readmit(number)
         await store.append(Write(number=number, entries=[], status=RunStatus.ACCEPTED))
         self.count -= 1
-        self._returned.add(number)
+        if self._returned is not None:
+            self._returned.add(number)
         await self._host.come_back(row, at_once=at_once)
 
     def _left(self, leaving: _Leaving, future: asyncio.Future[int]) -> None:
@@ -272,11 +273,14 @@ class Evictions:
     async def _wake_due(self) -> None:
         store, clock = self._services.store, self._services.clock
         while True:
-            self._returned.clear()
-            rows = await store.due_runs(self._agent, now=clock.now(), limit=_ROWS_PER_READ)
+            self._returned = set()
+            try:
+                rows = await store.due_runs(self._agent, now=clock.now(), limit=_ROWS_PER_READ)
+                away = [row for row in rows if self._is_away(row.number, self._returned)]
+            finally:
+                self._returned = None
             if not rows:
                 return
-            away = [row for row in rows if self._is_away(row.number)]
             returning = [self._begin_return(row.number) for row in away]
             try:
                 await asyncio.gather(*(self._wake(row, at_once=False) for row in away))
@@ -284,11 +288,7 @@ class Evictions:
                 for future in returning:
                     self._end_return(future, None)
 
-    def _is_away(self, number: int) -> bool:
+    def _is_away(self, number: int, returned: set[int]) -> bool:
         """Whether a run that was found to wait still does: the store was read a moment ago."""
-        return not (
-            number in self._host.active
-            or number in self._leaving
-            or number in self._returning
-            or number in self._returned
-        )
+        on_the_way = number in self._leaving or number in self._returning
+        return not (on_the_way or number in self._host.active or number in returned)

@@ -4,7 +4,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 
-from durable_agents.journal import SignalState
+from durable_agents.journal import SignalState, is_promise
 
 __all__ = ["Mailbox"]
 
@@ -15,16 +15,23 @@ Check = Callable[[object], object]
 class Mailbox:
     """Hands each signal to one who waits for its name: first come, first served.
 
+    What completes a promise is there for everybody who waits for it, now and later.
+
     Args:
         signals: Those on record; kept, and added to.
     """
 
-    __slots__ = ("_ids", "_signals", "_waiting")
+    __slots__ = ("_ids", "_promised", "_signals", "_waiting")
 
     def __init__(self, signals: list[SignalState]) -> None:
         self._signals = signals
         self._ids = {signal.signal_id for signal in signals if signal.signal_id}
         self._waiting: dict[str, deque[tuple[asyncio.Future[int], Check]]] = {}
+        self._promised: dict[str, Check] = {}
+
+    def promise(self, name: str, check: Check) -> None:
+        """From now on a promise is known to be completed by a signal of this name."""
+        self._promised[name] = check
 
     def admit(self, signal_id: str) -> bool:
         """Whether a signal of this id is a new one; from now on it is known."""
@@ -39,11 +46,14 @@ class Mailbox:
         self._ids.discard(signal_id)
 
     def check(self, name: str, value: object) -> None:
-        """Let who waits for this name look at a value before it is put on record.
+        """Let who waits for this name, or made it, see a value before it is put on record.
 
         Raises:
             InputError: It is none that can be taken.
         """
+        if name in self._promised:
+            self._promised[name](value)
+            return
         for future, check in self._waiting.get(name, ()):
             if not future.done():
                 check(value)
@@ -73,14 +83,14 @@ class Mailbox:
         waiting.append((future, check))
         if len(waiting) == 1:
             for number, signal in enumerate(self._signals):
-                if signal.name == name and not signal.is_taken:
+                if signal.name == name and (not signal.is_taken or is_promise(name)):
                     self._hand_over(number)
                     break
         return future
 
     def expects(self, name: str) -> bool:
-        """Whether anybody waits for signals of this name."""
-        return name in self._waiting
+        """Whether anybody waits for signals of this name, or has made a promise of it."""
+        return name in self._waiting or name in self._promised
 
     def withdraw(self, name: str, future: asyncio.Future[int]) -> None:
         """Nobody waits for this future any more; what it was handed is the next one's."""
@@ -104,4 +114,5 @@ class Mailbox:
             if not future.done():
                 signal.is_taken = True
                 future.set_result(number)
-                return
+                if not is_promise(signal.name):
+                    return

@@ -28,6 +28,7 @@ from durable_agents.journal import (
     DeliveredOutOfOrder,
     Entry,
     MemoryUpdate,
+    PromiseMade,
     RunAccepted,
     RunCancelled,
     RunCompleted,
@@ -58,6 +59,7 @@ _MOST_NAMED = 5
 _ON_THE_WAY = (
     CallAbandoned,
     DeliveredOutOfOrder,
+    PromiseMade,
     SignalAwaited,
     TimerFired,
     TimerSet,

@@ -46,6 +46,7 @@ __all__ = [
     "cancel",
     "check_fork",
     "edit",
+    "find",
     "fork",
     "fork_id",
     "prune",

@@ -7,6 +7,7 @@ from typing import Any
 from durable_agents.errors import RunError, RunStateError
 from durable_agents.journal import SignalReceived
 from durable_agents.store import NewRun, Pause
+from durable_agents.worker._completion import check_name, complete, completion_of
 from durable_agents.worker._endings import output_rows
 from durable_agents.worker._handle import Run
 from durable_agents.worker._outputs import Output, as_output, follow
@@ -122,7 +123,8 @@ class RunVerbs(ABC):
             Whether it was received; False where one of this id had been already.
 
         Raises:
-            InputError: The action waits for a value of another type; nothing was recorded.
+            InputError: The action waits for a value of another type, or the name is that of a
+                promise; nothing was recorded.
             UnknownRunError: The store has no such run.
             RunStateError: It completed, or was cancelled; or another worker that shares the
                 store has it: send it there.
@@ -130,9 +132,44 @@ class RunVerbs(ABC):
             StoreError: It cannot be recorded.
         """
         services = self._opened
+        check_name(name)
         payload = services.codec.encode(value, f"signal {name!r}")
         received = SignalReceived(name, id or "", payload, services.clock.now())
         return await self._decisions_about(run_id).signal(run_id, received, value)
+
+    async def complete(
+        self, promise: str, value: object = None, *, error: Exception | str | None = None
+    ) -> bool:
+        """Complete a promise of an action: give it what it waits for, or fail it.
+
+        Durable on return, whether or not the action waits yet. The first completion counts; the
+        same once more changes nothing, so that a delivery may be repeated.
+
+        Args:
+            promise: `Promise.id`.
+            value: What `Promise.result` returns.
+            error: What it raises instead, or the text of a `PromiseFailedError`.
+
+        Returns:
+            Whether this completed it; False where the same value, or error, had done before.
+
+        Raises:
+            InputError: `promise` is no id of a promise, or is not whole; or the action wants a
+                value of another type. Nothing was recorded.
+            UnknownRunError: The store has no such run: it is another store's, or was pruned.
+            RunStateError: It was completed before with something else, which stays; the run
+                completed or was cancelled; or another worker that shares the store has it:
+                complete it there.
+            TypeError: `promise` is no text, or `error` neither an exception nor text.
+            ValueError: Both a value and an error were given.
+            EncodeError: The value cannot be recorded.
+            StoreError: It cannot be recorded.
+        """
+        services = self._opened
+        check_text("promise", promise)
+        completion = completion_of(services.codec, services.clock, promise, value, error)
+        send = self._decisions_about(completion.run_id).signal
+        return await complete(services.store, services.codec, completion, send)
 
     async def retry(self, run_id: str, *, repeat_failed: bool = False) -> None:
         """Put a failed or parked run back to work: what had not completed starts again.

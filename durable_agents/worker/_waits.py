@@ -31,6 +31,7 @@ from durable_agents.journal import (
     SignalTaken,
     TimerFired,
     TimerSet,
+    is_promise,
     place,
 )
 from durable_agents.worker._call import Scope
@@ -288,14 +289,19 @@ class Waits(Replaying):
 
     def _decoded(self, payload: Any, check: Callable[[object], Any]) -> Any:
         try:
-            value = self._scope.codec.decode(payload)
+            codec, has_failed = self._scope.codec, payload.is_failure
+            outcome = codec.decode_failure(payload) if has_failed else codec.decode(payload)
         except DecodeError as error:
             self._scope.taint(error)  # nothing may complete in place of a value that is there
             raise
-        return check(value)
+        if has_failed:
+            raise outcome
+        return check(outcome)
 
     def _time_out(self, wait: Wait) -> NoReturn:
         msg = f"no signal {wait.name!r} came in time ({wait.preview})"
+        if is_promise(wait.name):
+            msg = f"{wait.preview} was not completed in time"
         raise TimeoutError(msg)
 
 

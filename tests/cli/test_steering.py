@@ -14,6 +14,7 @@ from durable_agents import Agent, SqliteStore, Worker, WorkerSettings
 from durable_agents.cli import _retry, main
 from durable_agents.cli._agents import load_agent
 from durable_agents.cli._steer import steer
+from durable_agents.journal import promise_id
 from durable_agents.store import StoreFacts
 from durable_agents.worker import Command, Executed, _visit
 from tests.cli._job import Job
@@ -290,6 +291,9 @@ def test_ended_runs_are_pruned(job: Job) -> None:
         (["fork", "a", "0:x:root:7"], "it has no call '0:x:root:7' on record; calls: 0:sell_"),
         (["fork", "a", "--value=1"], "say which call has this outcome"),
         (["fork", "a", "--id=a"], "there is another run of this id"),
+        (["complete", "a"], "'a' is no id of a promise"),
+        (["complete", promise_id("b", "0:x:root:7")], "run b: the store has no run of this id"),
+        (["signal", "a", "durable_agents:promise:0:x:root:7"], "complete it by its id"),
         (["prune"], "say what to keep"),
     ],
 )
@@ -325,6 +329,8 @@ def test_a_completed_run_stays_as_it_is(command: str, job: Job) -> None:
         ["resolve", "a", "--value=" + "[" * 100_000],
         ["resolve", "a", "--value=\udcff"],
         ["fork", "a", "0:x:root:7", "--value=1", "--error=no"],
+        ["complete"],
+        ["complete", "promise-a-x", "--value=1", "--error=no"],
         ["pause"],
         ["pause", "shop", "--key=\udcff"],
         ["prune", "--older-than=soon"],
@@ -414,6 +420,60 @@ def test_a_signal_reaches_a_run_that_waits(job: Job, *, owned: bool) -> None:
     assert "signal paid for run a: " in job.written
     assert [[True, 3]] == outputs_of_life(job, agent)
     assert 2 == sum(step["what"] == "signal received" for step in shown(job)["steps"])
+
+
+PROMISES = """
+paying = Agent("shop", input=Order)
+
+
+@paying.action(InputEvent)
+async def wait_for_provider(event, ctx):
+    paid, sent = ctx.promise(int), ctx.promise()
+    try:
+        told = await sent.result()
+    except Exception as error:
+        told = f"{type(error).__name__}: {error.text}"
+    ctx.output([await paid.result(), told])
+"""
+
+
+@pytest.mark.parametrize("owned", [True, False])
+def test_a_promise_is_completed_from_outside(job: Job, *, owned: bool) -> None:
+    """Through its worker, or through the store, by the id that `show` tells; each once."""
+    job.add_to_module(PROMISES)
+    store = f"--store={job.store}"
+    agent = load_agent(f"{job.module}:paying")
+    asyncio.run(waiting_for_a_person(job, agent))
+    steps = [s for s in shown(job)["steps"] if s["what"] == "promise made"]
+    assert ["root:0", "root:1"] == [step["place"] for step in steps]
+    paid, sent = (step["detail"] for step in steps)
+    (wait,) = waits(shown(job))
+    assert ("waits", "promise at root:1") == (wait["status"], wait["call"])
+
+    def commands() -> list[tuple[int, str]]:
+        given = [
+            (paid, "--value=3"),
+            (paid, "--value=3"),
+            (paid, "--value=4"),
+            (paid[:-1], "--value=3"),
+            (sent, "--error=lost"),
+        ]
+        return [
+            (job.command("complete", *arguments, store), job.written + job.told)
+            for arguments in given
+        ]
+
+    told = with_worker(job, commands, agent="paying") if owned else commands()
+
+    who = "its worker has it" if owned else "the next worker takes it up"
+    assert [0, 0, 2, 2, 0] == [code for code, _ in told]
+    promise = "promise 0:wait_for_provider:root:0 of run a"
+    assert f"{promise}: {who}\n" == told[0][1]
+    assert f"{promise}: it was completed so before\n" == told[1][1]
+    assert "was completed before, with something else: that stays" in told[2][1]
+    assert "is no id of a promise" in told[3][1]
+    assert [[3, "PromiseFailedError: lost"]] == outputs_of_life(job, agent)
+    assert 0 == job.command("doctor", store)
 
 
 @pytest.mark.parametrize("mode", ["owned", "shared", "nobody's"])

@@ -10,6 +10,7 @@ import os
 import sys
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -77,7 +78,14 @@ async def work(life: Life) -> None:
     store = CrashingStore(inner, after=life.after, one_by_one=life.one_by_one)
     async with Worker(scenario.agent(), store=store, settings=SETTINGS) as worker:
         run = await worker.submit(list(scenario.names), key="key", id=RUN_ID)
+        world = None
+        if scenario.meanwhile is not None:
+            world = asyncio.ensure_future(scenario.meanwhile(worker, scenario.names))
         outputs = await run.result()
+        if world is not None:
+            world.cancel()
+            with suppress(asyncio.CancelledError):
+                await world  # what it was not to be told ends this life
     life.result.write_bytes(msgspec.json.encode({"outputs": outputs, "writes": store.writes}))
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 from zlib import crc32
 
-from durable_agents import Agent, InputEvent, RunnerContext
+from durable_agents import Agent, InputEvent, RunnerContext, Worker
 from tests.crash.witness import this_life, witnessed
 
 Input = InputEvent[list[str]]
@@ -234,6 +234,43 @@ async def naps(event: Input, ctx: Context) -> None:
     ctx.output(await asyncio.gather(*(branch(name) for name in event.input)))
 
 
+async def promises(event: Input, ctx: Context) -> None:
+    """Branches that begin something and wait for somebody else to finish it."""
+
+    async def branch(name: str) -> str:
+        promise = ctx.promise(str)
+        begun = await ctx.durable(first, name)
+        HANDED[name] = promise.id
+        try:
+            told = await promise.result()
+        except RefusedError as error:
+            told = str(error)
+        return await ctx.durable(second, name, f"{begun}, {told}")
+
+    ctx.output(await asyncio.gather(*(branch(name) for name in event.input)))
+
+
+HANDED: dict[str, str] = {}
+"""By name of a branch, the id that somebody else was handed in this life."""
+
+
+async def finish(worker: Worker, names: str) -> None:
+    """Finish what was begun, and fail every other; in each life, and twice in each."""
+
+    async def finish_one(number: int, name: str) -> None:
+        await asyncio.sleep(latency("finish", name))
+        while name not in HANDED:  # noqa: ASYNC110 - nothing tells
+            await asyncio.sleep(0.001)
+        told = spelt("told", name)
+        for _ in range(2):
+            if number % 2:
+                await worker.complete(HANDED[name], error=RefusedError(told))
+            else:
+                await worker.complete(HANDED[name], told)
+
+    await asyncio.gather(*(finish_one(*each) for each in enumerate(names)))
+
+
 async def recorded_timeouts(event: Input, ctx: Context) -> None:
     """Slow calls given up by `ctx.timeout`, beside quick ones that are not."""
     given_up = (given_time(ctx, SHORT, hang, name) for name in event.input[:2])
@@ -311,6 +348,9 @@ class Scenario:
     """Whether the time decides. A decision whose record is not safe when the kill comes is made
     anew, perhaps another one, and another call in that place follows from it."""
 
+    meanwhile: Callable[[Worker, str], Coroutine[Any, Any, None]] | None = None
+    """What somebody outside does in each life, given the names."""
+
     @property
     def name(self) -> str:
         """The action's."""
@@ -324,6 +364,14 @@ class Scenario:
 def branches(names: list[str], _: Facts) -> object:
     """Whatever came first, a branch has its own results."""
     return [last_stage(name) for name in names]
+
+
+def told_to_branches(names: list[str], _: Facts) -> object:
+    """Whoever finished first, and in whichever life, a branch is told its own."""
+    return [
+        spelt("second", name, f"{spelt('first', name)}, {spelt('told', name)}")
+        for name in names
+    ]
 
 
 def branches_of_branches(names: list[str], _: Facts) -> object:
@@ -401,6 +449,7 @@ SCENARIOS = {
         Scenario(queue_of_two_consumers, "abc", ("first",), order_of_items, items),
         Scenario(timeouts, "abcd", ("first",), given_up),
         Scenario(naps, "abc", ("first",), branches),
+        Scenario(promises, "ab", ("first",), told_to_branches, meanwhile=finish),
         Scenario(recorded_timeouts, "abcd", ("first",), given_up),
         Scenario(
             recorded_close_timeouts, "ab", ("near_the_bound",), given_up_or_not, is_timed=True

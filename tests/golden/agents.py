@@ -101,6 +101,12 @@ async def talk(messages: list[str]) -> list[str]:
     return [*messages, f"{len(messages)} " + "word " * 30]
 
 
+async def handed(number: int, promise: str) -> int:
+    """It takes the id of a promise along."""
+    MADE.append("handed")
+    return number + len(promise)
+
+
 def threaded(number: int) -> int:
     """A plain function."""
     MADE.append("threaded")
@@ -243,6 +249,19 @@ async def lacks_later(event: Leaving, ctx: Context) -> None:
     ctx.output([await ctx.durable(plain, event.score), await ctx.durable(plain, 2)])
 
 
+async def promises(event: Input, ctx: Context) -> None:
+    """Promises: one that is kept, one that is failed, one that is not completed in time."""
+    kept, failed, late = (ctx.promise() for _ in range(3))
+    number = await ctx.durable(handed, event.input, kept.id)
+    found: list[Any] = [number, await kept.result()]
+    for promise, timeout in ((failed, None), (late, 0.0)):
+        try:
+            found.append(await promise.result(timeout=timeout))
+        except (RefusedError, TimeoutError) as error:
+            found.append(f"{type(error).__name__}: {error}")
+    ctx.output([*found, await ctx.durable(plain, 3)])
+
+
 def agent_of(name: str, body: Callable[..., Coroutine[Any, Any, Any]], **options: Any) -> Agent:
     """An agent with one action that is fired by its inputs."""
     agent = Agent(name)
@@ -276,6 +295,7 @@ AGENTS = {
     "overtakes": agent_of("overtakes", overtakes),
     "waits": agent_of("waits", waits),
     "lacks": lacks_agent(),
+    "promises": agent_of("promises", promises),
 }
 CODECS = {
     "plain": Codec(),

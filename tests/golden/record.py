@@ -13,9 +13,10 @@ from pathlib import Path
 
 from durable_agents import SqliteStore, Store, Worker, WorkerSettings
 from durable_agents.errors import RunError
+from durable_agents.journal import promise_id
 from durable_agents.testing import CrashingStore
 from tests.golden import agents
-from tests.golden.agents import AGENTS, CODECS, MADE, VERSION
+from tests.golden.agents import AGENTS, CODECS, MADE, VERSION, RefusedError
 
 FOLDER = Path(__file__).parent
 SETTINGS = WorkerSettings(
@@ -131,12 +132,32 @@ async def lacking(stage: Stage) -> None:
     agents.Leaving = leaving
 
 
+async def promised(stage: Stage) -> None:
+    """Runs with promises: one that has ended, its fork, and one that waits for the second."""
+    for run_id in ("paid", "unpaid"):
+        async with stage.worker("promises") as worker:
+            await worker.submit(1, id=run_id)
+            kept, failed = (promise_id(run_id, f"0:act:root:{place}") for place in (0, 1))
+            await worker.complete(kept, {"sum": 7})
+            if run_id == "paid":
+                await worker.complete(failed, error=RefusedError("declined"))
+                await worker.drain()
+                await worker.fork(
+                    run_id, at="0:act:root:5", value="paid after all", id="forked"
+                )
+                await worker.drain()
+            else:
+                while not worker.statistics().resting:  # noqa: ASYNC110 - nothing tells
+                    await asyncio.sleep(0.001)
+
+
 STORES = {
     "finished": finished,
     "unfinished": unfinished,
     "signed": signed,
     "waiting": waiting,
     "lacking": lacking,
+    "promised": promised,
 }
 
 

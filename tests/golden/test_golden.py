@@ -11,7 +11,7 @@ from typing import Any, get_args
 
 import pytest
 
-from durable_agents import SqliteStore, Worker, WorkerSettings
+from durable_agents import RunStateError, SqliteStore, Worker, WorkerSettings
 from durable_agents.journal import (
     ActionStarted,
     CallAbandoned,
@@ -20,6 +20,7 @@ from durable_agents.journal import (
     RunState,
     RunStatus,
     call_id,
+    promise_id,
 )
 from durable_agents.serialization import Codec, Payload
 from durable_agents.store import SqliteReader
@@ -53,6 +54,8 @@ FINISHED: dict[str, tuple[RunStatus, list[Any]]] = {
     "cancelled": (RunStatus.CANCELLED, []),
     "asks": (RunStatus.COMPLETED, [[{"number": 1}, 1]]),
 }
+KEPT = "promise-a-Ic22mUiukqZ1bnBhaWSsMDphY3Q6cm9vdDow"
+"""Handed out by the run that waits."""
 SETTINGS = WorkerSettings(on_divergence="fail", shutdown_grace_seconds=0)
 
 PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
@@ -163,9 +166,14 @@ async def test_every_run_replays_against_its_agent(
         report = await assert_replays(agent, path, codec=codec_of(name), patience_seconds=0.2)
         actions += report.actions
 
-    assert {"finished": 8, "unfinished": 3, "signed": 2, "waiting": 3, "lacking": 2}[
-        name
-    ] == actions
+    assert {
+        "finished": 8,
+        "unfinished": 3,
+        "signed": 2,
+        "waiting": 3,
+        "promised": 3,
+        "lacking": 2,
+    }[name] == actions
     assert [] == MADE
 
 
@@ -272,3 +280,29 @@ async def test_unchanged_code_has_the_fingerprint_that_it_had(
     is_comparable = all(started.python == PYTHON for started in starts)
     expected = "none" if is_comparable else "unknown"
     assert [expected] * 2 == [action.code_change for action in replayed]
+
+
+@every_version
+async def test_a_run_that_waits_for_a_promise_goes_on_when_it_is_completed(
+    version: str, tmp_path: Path
+) -> None:
+    """By the id that was handed out then; what it was completed with before is kept."""
+    path = store_of(version, "promised", tmp_path)
+
+    async with Worker(AGENTS["promises"], store=SqliteStore(path), settings=SETTINGS) as worker:
+        runs = [await worker.submit(1, id=run_id) for run_id in ("paid", "forked", "unpaid")]
+        assert not await worker.complete(KEPT, {"sum": 7})
+        with pytest.raises(RunStateError, match="completed before, with something else"):
+            await worker.complete(KEPT, {"sum": 8})
+        await worker.complete(promise_id("unpaid", "0:act:root:1"), "paid")
+        outputs = [await run.result() for run in runs]
+
+    def of(run: str, second: str) -> list[Any]:
+        number = 1 + len(promise_id(run, "0:act:root:0"))
+        third = "TimeoutError: promise at root:2 was not completed in time"
+        return [[number, {"sum": 7}, second, third, {"number": 3}]]
+
+    declined = "RefusedError: declined"
+    expected = of("paid", declined), of("paid", "paid after all"), of("unpaid", "paid")
+    assert list(expected) == outputs
+    assert ["plain"] == MADE

@@ -4,6 +4,7 @@ import pytest
 
 from durable_agents.journal import (
     BATCH_BITS,
+    PROMISE,
     Abandoned,
     CallKey,
     CallLog,
@@ -260,6 +261,17 @@ def test_only_what_can_be_replayed_counts_as_an_outcome() -> None:
     found = [position for position in range(5) if log.has_outcome(("", position))]
 
     assert [0, 1, 3] == found
+
+
+def test_a_promise_on_record_is_replayed_though_it_never_settles() -> None:
+    """That it was made is all there is to it."""
+    made = CallRecord(branch="", position=0, function=PROMISE, digest=b"")
+    log = CallLog([made])
+
+    assert log.has_outcome(("", 0))
+    assert [made] == log.never_asked()
+    assert Resume(made) == log.next_call(("", 0), PROMISE, b"", "")
+    assert [] == log.batches()
 
 
 def test_outcomes_are_handed_over_as_they_were_committed() -> None:

@@ -24,6 +24,7 @@ from durable_agents.journal import (
     DeliveredOutOfOrder,
     Entry,
     MemoryUpdate,
+    PromiseMade,
     RowCopied,
     RunAccepted,
     RunCancelled,
@@ -82,6 +83,7 @@ ENTRIES: list[Entry] = [
     VersionMarked(1, "/1.a", "two-quotes", 2, 24.0),
     RunForked("run-0", "0:charge:root:2", {0: "run-0"}, 26.0),
     RowCopied(3 << BATCH_BITS, 27.0),
+    PromiseMade(1, "/1.a", 6, "run-0", 28.0),
 ]
 
 
@@ -110,7 +112,7 @@ def test_tags_of_entries_are_on_disk_and_never_change() -> None:
     """Each number stands for one entry for ever."""
     tags = {type(entry).__name__: entry.__struct_config__.tag for entry in ENTRIES}
 
-    assert list(range(1, 27)) == list(tags.values())
+    assert list(range(1, 28)) == list(tags.values())
 
 
 def test_an_entry_without_its_later_fields_is_read_with_their_defaults() -> None:

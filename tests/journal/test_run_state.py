@@ -3,6 +3,7 @@
 import pytest
 
 from durable_agents.journal import (
+    PROMISE,
     SIGNAL,
     SLEEP,
     TIMEOUT,
@@ -22,6 +23,7 @@ from durable_agents.journal import (
     Entry,
     EventState,
     MemoryUpdate,
+    PromiseMade,
     RowCopied,
     RunAccepted,
     RunCancelled,
@@ -363,6 +365,22 @@ def test_a_signal_is_one_waits_until_that_gives_it_up(
     state = fold(STARTED, *entries)
 
     assert expected == [signal.is_taken for signal in state.signals]
+
+
+def test_a_promise_has_a_place_and_never_settles() -> None:
+    """What it is completed with is given to those who wait for it, at places of their own."""
+    made = PromiseMade(0, "", 1, "run-0", 7.0)
+    state = fold(STARTED, SignalAwaited(0, "", 0, "go", "'go'", None, 4.0), made)
+
+    record = state.actions[0, "charge"].records["", 1]
+    assert (CallStatus.PENDING, PROMISE, b"", "run-0", 7.0) == (
+        record.status,
+        record.function,
+        record.digest,
+        record.preview,
+        record.at,
+    )
+    assert not state.is_resting
 
 
 def test_a_wait_that_timed_out_has_settled_without_a_value() -> None:

@@ -14,7 +14,7 @@ from typing import Any, ClassVar, TypeAlias
 
 from durable_agents import Agent, InputEvent, RunAborted, RunnerContext, durable
 from tests.proof.model_reference import CANCELLED, Outcome, failed, returned
-from tests.proof.model_tree import Feed, Kind, Node, Path, answer, feed, spelt
+from tests.proof.model_tree import Feed, Kind, Node, Path, answer, feed, origin, spelt
 from tests.proof.schedule_loop import acting_as
 
 __all__ = ["HANGS_FOR", "Functions", "Performance", "RefusedError", "Witness", "agent_of"]
@@ -117,6 +117,7 @@ class Performance:
         self._witness = witness
         self._life = functions.life
         self._run = str(ctx.run_id)
+        self._origin = origin(self._run)
 
     async def visit(self, node: Node, path: Path, given: Feed) -> Any:  # noqa: ANN401
         """Do what a node says, and note down what comes of it."""
@@ -139,7 +140,7 @@ class Performance:
         self._witness.see(self._life, self._run, path, outcome)
 
     def _name(self, path: Path, stage: str = "") -> str:
-        return spelt(self._run, path, stage)
+        return spelt(self._origin, path, stage)
 
     def _visits(self, node: Node, path: Path, given: Feed) -> list[Given]:
         """All parts of a node, not begun."""
@@ -171,6 +172,15 @@ class Performance:
 
     async def _nap(self, _: Node, path: Path, __: Feed) -> None:
         await self._ctx.sleep((1 + sum(path) % 4) * NAPS_FOR)
+
+    async def _signal(self, _: Node, path: Path, __: Feed) -> str:
+        return await self._ctx.wait_for_signal(self._name(path), type=str)
+
+    async def _upgraded(self, _: Node, path: Path, given: Feed) -> str:
+        stage = " 1"
+        if self._life:  # the second release is rolled out at the first crash
+            stage = f" {self._ctx.version(self._name(path), 1, 2)}"
+        return await self._ctx.durable(self._functions.work, self._name(path, stage), given)
 
     async def _raise(self, _: Node, path: Path, given: Feed) -> None:
         raise RefusedError(answer(self._name(path), given))
@@ -268,6 +278,8 @@ class Performance:
         Kind.REFUSED_CALL: _refused_call,
         Kind.IDLE: _idle,
         Kind.NAP: _nap,
+        Kind.SIGNAL: _signal,
+        Kind.UPGRADED: _upgraded,
         Kind.RAISE: _raise,
         Kind.SEQUENCE: _sequence,
         Kind.GATHER: _gather,
@@ -317,6 +329,6 @@ def agent_of(trees: Mapping[str, Node], functions: Functions, witness: Witness) 
     async def act(_: InputEvent[Any], ctx: RunnerContext) -> None:
         with acting_as(ctx.run_id):
             performance = Performance(ctx, functions, witness)
-            ctx.output(await performance.visit(trees[ctx.run_id], (), feed()))
+            ctx.output(await performance.visit(trees[origin(ctx.run_id)], (), feed()))
 
     return Agent("tree").add_action("act", InputEvent, act)

@@ -83,6 +83,8 @@ class _Model:
                 given_to_parts = list(self._in_turn(path, given, len(node.parts)))
             case Kind.CALL | Kind.REFUSED_CALL:
                 self.allowed.add(spelt(self._run, path))
+            case Kind.UPGRADED:
+                self.allowed |= {spelt(self._run, path, f" {release}") for release in (1, 2)}
             case Kind.TIMEOUT:
                 instead = spelt(self._run, path, " instead")
                 self.allowed |= {spelt(self._run, path, " hangs"), instead}
@@ -117,12 +119,15 @@ class _Model:
         if outcome == CANCELLED:
             return [CANCELLED] if path or self._may_be_cancelled else []
         name = spelt(self._run, path)
+        if node.kind is Kind.UPGRADED:
+            return [returned(answer(f"{name} {release}", given)) for release in (1, 2)]
         alone = {
             Kind.CALL: returned(answer(name, given)),
             Kind.REFUSED_CALL: failed([answer(name, given)]),
             Kind.RAISE: failed([answer(name, given)]),
             Kind.IDLE: returned(None),
             Kind.NAP: returned(None),
+            Kind.SIGNAL: returned(answer(name, feed())),  # its sender does not know the feed
         }
         if node.kind in alone:
             return [alone[node.kind]]

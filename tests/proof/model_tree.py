@@ -40,6 +40,10 @@ class Kind(Enum):
     """Passes of the loop without a call."""
     NAP = "nap"
     """A durable sleep."""
+    SIGNAL = "signal"
+    """Waits for a signal that somebody sends in each life anew, under one id."""
+    UPGRADED = "upgraded"
+    """A call for which the second life has another one, guarded by `ctx.version`."""
     RAISE = "raise"
     """Raises without a call."""
     SEQUENCE = "sequence"
@@ -68,6 +72,8 @@ LEAVES = (
     Kind.REFUSED_CALL,
     Kind.IDLE,
     Kind.NAP,
+    Kind.SIGNAL,
+    Kind.UPGRADED,
     Kind.RAISE,
 )
 """Most leaves are calls that return."""
@@ -126,6 +132,11 @@ def feed(*values: object) -> Feed:
 def spelt(run: str, path: Path, stage: str = "") -> str:
     """The name of a durable call: no two calls share one, in no run."""
     return f"{run}/{'.'.join(map(str, path))}{stage}"
+
+
+def origin(run: str) -> str:
+    """The run that a fork goes back to: its calls are named as that one's."""
+    return run.partition(":")[0]
 
 
 def answer(name: str, given: Feed) -> str:

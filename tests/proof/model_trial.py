@@ -7,7 +7,9 @@ under whatever loop it is awaited on; `examine` names every breach of a claim.
 import asyncio
 import re
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
+from contextlib import suppress
+from typing import Any
 
 from durable_agents import (
     InMemoryStore,
@@ -19,6 +21,7 @@ from durable_agents import (
     WorkerSettings,
 )
 from durable_agents.journal import (
+    SIGNAL,
     SLEEP,
     TIMEOUT,
     CallAbandoned,
@@ -28,12 +31,14 @@ from durable_agents.journal import (
     Entry,
     TimerFired,
     TimerSet,
+    call_id,
 )
 from durable_agents.serialization import Codec
 from durable_agents.testing import CrashingStore
+from durable_agents.worker._steering import fork
 from tests.proof.model_engine import Functions, Witness, agent_of
 from tests.proof.model_reference import Outcome, returned, wrong
-from tests.proof.model_tree import Node
+from tests.proof.model_tree import Kind, Node, answer, feed, nodes, origin, spelt
 
 __all__ = ["SETTINGS", "Trial"]
 
@@ -41,6 +46,7 @@ CODEC = Codec()
 SETTINGS = WorkerSettings(shutdown_grace_seconds=0, max_resident_runs=1)
 """Leaves without waiting for calls: as near to a crash as a worker comes that can be left. Of
 two runs that only wait, one leaves memory."""
+WAITS = {SIGNAL, SLEEP, TIMEOUT}
 _EPOCH = 1_700_000_000.0
 
 
@@ -115,17 +121,59 @@ class Trial:
             one_by_one=commits is not None,
             commits=commits is not False,
         )
-        agent = agent_of(self.trees, Functions(self.witness, delay), self.witness)
+        trees = {origin(run): tree for run, tree in self.trees.items()}
+        agent = agent_of(trees, Functions(self.witness, delay), self.witness)
         clock = LoopClock()
         async with Worker(agent, store=store, settings=SETTINGS, clock=clock) as worker:
             self.worker, self._crash = worker, crash
             results = asyncio.ensure_future(self._results(worker))
+            senders = [asyncio.ensure_future(s) for s in self._senders(worker, delay)]
             await asyncio.wait({results, crashed}, return_when=asyncio.FIRST_COMPLETED)
-            results.cancel()
+            for task in (results, *senders):
+                task.cancel()
             self.worker, self._crash = None, _nothing
         if not crashed.done():
             results.result()
         return crashed.done()
+
+    async def forked(self, run: str, draw: Callable[[Sequence[str]], str]) -> "Trial | None":
+        """A trial of a fork of a run that has ended, at a call by lot.
+
+        What the fork has on record must come back without being executed in its trial.
+
+        Args:
+            run: The run.
+            draw: Chooses one of the ids of its settled calls.
+
+        Returns:
+            None where the run has settled no call.
+        """
+        await self._inner.open("whoever forks")
+        try:
+            row = await self._inner.find(run)
+            assert row is not None, "it has ended"
+            ids = await self._settled_calls(row.number)
+            if not ids:
+                return None
+            at, new_id = draw(ids), f"{run}:fork"
+            made = await fork(self._inner, SystemClock(), run, at, None, new_id)
+            accepted = await self._inner.accept(made)
+            copied = await self._settled_calls(accepted.number)
+        finally:
+            await self._inner.close()
+        trial = Trial({new_id: self.trees[run]}, self._inner)
+        trial.witness.begin_life()  # nobody goes back to the first release
+        trial.witness.breaches = await trial.examine()
+        if copied != ids[: ids.index(at)]:
+            trial.witness.breaches.append(f"a fork of {ids} at {at} has {copied}")
+        return trial
+
+    async def _settled_calls(self, number: int) -> list[str]:
+        """Ids of the calls of a run that have settled, as they did."""
+        rows = await self._inner.journal(number)
+        entries = [entry for _, row in rows for entry in row]
+        settled = [entry for entry in entries if isinstance(entry, CallSettled)]
+        return [call_id(0, "act", (entry.branch, entry.position)) for entry in settled]
 
     def crash(self) -> None:
         """The life that goes on ends here and now."""
@@ -139,12 +187,32 @@ class Trial:
                 was = self.results[name]
                 self.witness.breaches.append(f"{name} came to {was}, and later to {told}")
 
+    def _senders(
+        self, worker: Worker, delay: Callable[[str], Awaitable[object]]
+    ) -> Iterator[Coroutine[Any, Any, None]]:
+        """Whoever sends a signal does so in every life: it cannot know what became of it."""
+
+        async def send(run: str, name: str) -> None:
+            await worker.submit(run, key=self._keys[run], id=run)
+            await delay(f"signal {name}")
+            with suppress(RunError, StoreError):  # the run has ended; the process has died
+                await worker.signal(run, name, answer(name, feed()), id=name)
+
+        for run, tree in self.trees.items():
+            for path, node in nodes(tree):
+                if node.kind is Kind.SIGNAL:
+                    yield send(run, spelt(origin(run), path))
+
     async def examine(self) -> list[str]:
         """Every breach that can be seen now, between two lives."""
         await self._inner.open("the examiner")
         try:
-            rows = await self._inner.runs(after=0, limit=len(self.trees))
-            journals = {row.run_id: await self._inner.journal(row.number) for row in rows}
+            rows = await self._inner.runs(after=0, limit=100)
+            journals = {
+                row.run_id: await self._inner.journal(row.number)
+                for row in rows
+                if row.run_id in self.trees
+            }
         finally:
             await self._inner.close()
         breaches = self.witness.breaches
@@ -154,9 +222,10 @@ class Trial:
 
     def _examined(self, run: str, entries: Sequence[Entry]) -> list[str]:
         seen = self.witness.all_seen(run)
-        names = [name for name in self.witness.executions if name.startswith(f"{run}/")]
+        origin_of = origin(run)
+        names = [n for n in self.witness.executions if n.startswith(f"{origin_of}/")]
         is_cancelled = run in self.cancelled
-        breaches = wrong(run, self.trees[run], seen, names, may_be_cancelled=is_cancelled)
+        breaches = wrong(origin_of, self.trees[run], seen, names, may_be_cancelled=is_cancelled)
         breaches += self._repeated(entries)
         for entry in entries:
             if isinstance(entry, CallSettled) and not _told(entry).startswith(
@@ -175,7 +244,8 @@ class Trial:
         over = {
             called(e)
             for e in entries
-            if isinstance(e, CallSettled | CallAbandoned) and e.function not in {SLEEP, TIMEOUT}
+            if isinstance(e, CallSettled | CallAbandoned)
+            and e.function not in {SIGNAL, SLEEP, TIMEOUT}
         }
         settled = [called(entry) for entry in entries if isinstance(entry, CallSettled)]
         settled += [

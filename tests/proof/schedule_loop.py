@@ -102,13 +102,18 @@ class RandomLoop(asyncio.SelectorEventLoop):
 
     def wait(self, most: float) -> None:
         """Let time pass until the next timer, if it is no more than so many seconds away."""
-        due = [t.when() for t in self._scheduled if not t.cancelled()]
+        due = self._due()
         if due and min(due) <= self._now + most:
             self._now = max(self._now, min(due))
 
+    def _due(self) -> list[float]:
+        """When the timers fire that are to come."""
+        return [timer.when() for timer in self._scheduled if not timer.cancelled()]
+
     def _run_once(self) -> None:
-        if not self._ready and self._scheduled:
-            self._now = max(self._now, self._scheduled[0].when())
+        # Of those that were cancelled the first may come first, and nothing waits for them.
+        if not self._ready and (due := self._due()):
+            self._now = max(self._now, min(due))
         # Taken one by one: a thread may add a handle at any moment.
         ready = [self._ready.popleft() for _ in range(len(self._ready))]
         self._ready.extendleft(reversed(self._mixed(ready)))

@@ -39,6 +39,7 @@ class Case:
     trees: dict[str, Node]
     crashes: int = 0
     calls: int = 0
+    forks: int = 0
     ties: int = 0
     """Calls that were given up in the pass in which they would have returned: see `Chance`."""
     breaches: list[str] = field(default_factory=list[str])
@@ -63,6 +64,18 @@ def played(seed: int) -> Case:
     case = Case(seed, trees)
     store = SlowStore()
     trial = Trial(trees, store)
+    play(case, trial, store, chance)
+    store.chance = Chance(chance.random())
+    with asyncio.Runner(loop_factory=lambda: RandomLoop(store.chance)) as runner:
+        fork = runner.run(trial.forked(chance.choice(list(trees)), chance.choice))
+    if fork is not None:
+        case.forks += 1
+        play(case, fork, store, chance)
+    return case
+
+
+def play(case: Case, trial: Trial, store: SlowStore, chance: Chance) -> None:
+    """Live as often as it takes for all runs of a trial to end."""
     for life in count():
         store.chance = Chance(chance.random())
         after = chance.randint(1, 12) if life < MOST_CRASHES else None
@@ -71,11 +84,10 @@ def played(seed: int) -> Case:
         case.ties += store.chance.ties
         if not has_crashed:
             break
-    case.calls = trial.witness.executions.total()
-    case.breaches = trial.witness.breaches
-    if missing := trees.keys() - trial.results.keys():
+    case.calls += trial.witness.executions.total()
+    case.breaches += trial.witness.breaches
+    if missing := trial.trees.keys() - trial.results.keys():
         case.breaches.append(f"not ended: {sorted(missing)}")
-    return case
 
 
 def lived(
@@ -111,10 +123,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # A task that an action leaves behind is worth a warning, but not one per seed.
     logging.getLogger("durable_agents").setLevel(logging.ERROR)
     began = time.perf_counter()
-    cases = crashes = calls = failed = tied = 0
+    cases = crashes = calls = forks = failed = tied = 0
     for seed in range(options.seed, options.seed + options.seeds):
         case = played(seed)
         cases, crashes, calls = cases + 1, crashes + case.crashes, calls + case.calls
+        forks += case.forks
         if case.breaches or options.seeds == 1:
             sys.stdout.write(told(case))
         failed += bool(case.breaches and not case.ties)
@@ -123,12 +136,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     verdict = Verdict(
         layer="schedules",
         claims=("C1", "C2", "C3", "C5"),
-        tried=f"{cases} schedules, {crashes} crashes",
+        tried=f"{cases} schedules, {forks} forks, {crashes} crashes",
         violations=failed,
         seconds=seconds,
     )
     report = (
-        f"{cases} schedules, {crashes} crashes, {calls} calls, "
+        f"{cases} schedules, {forks} forks, {crashes} crashes, {calls} calls, "
         f"{failed} with violations, {tied} decided by a tie, {seconds:.0f} s"
     )
     return conclude(report, [], verdict)

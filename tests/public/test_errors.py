@@ -28,6 +28,7 @@ EXAMPLES: list[BaseException] = [
     errors.CallTimeoutError("shop:charge", 2.5),
     errors.RetriesExhaustedError("shop:charge", 3),
     errors.InDoubtError("shop:charge", "root/0"),
+    errors.PromiseFailedError("card is blocked"),
     errors.RunError("run-1", "no reason"),
     errors.RunFailedError("run-1", "ValueError: no"),
     errors.RunCancelledError("run-1", "by hand"),

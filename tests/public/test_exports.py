@@ -42,6 +42,8 @@ NAMES = [
     "OutsideActionError",
     "Payload",
     "PayloadTooLargeError",
+    "Promise",
+    "PromiseFailedError",
     "ReconcilerUnavailable",
     "RetriesExhaustedError",
     "RetryPolicy",

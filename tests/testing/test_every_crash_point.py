@@ -13,6 +13,7 @@ from durable_agents import (
     RetryPolicy,
     RunnerContext,
     SqliteStore,
+    Worker,
     current_call,
     durable,
 )
@@ -234,6 +235,36 @@ async def test_an_agent_that_hangs_after_a_crash_is_found() -> None:
 
     with pytest.raises(AssertionError, match=r"input 0 came to 'it has not ended after 0\.05"):
         await every_crash_point(of(act), [1], timeout_seconds=0.05)
+
+
+async def test_what_the_world_does_is_done_in_every_life() -> None:
+    """What comes from outside is tried at each crash, too; without it the agent would hang."""
+
+    async def act(event: InputEvent[int], ctx: RunnerContext) -> None:
+        paid = await ctx.wait_for_signal("paid", type=int)
+        ctx.output(await ctx.durable(double, event.input + paid))
+
+    async def pay(worker: Worker) -> None:
+        await worker.signal("input 0", "paid", 3, id="once")
+
+    report = await every_crash_point(of(act), [1], meanwhile=pay)
+
+    assert [[8]] == report.outcomes
+    assert report.crash_points > 8
+
+
+async def test_what_the_world_raises_is_raised() -> None:
+    """The agent would wait in vain for what it would have done."""
+
+    async def act(event: InputEvent[int], ctx: RunnerContext) -> None:
+        ctx.output([event.input, await ctx.wait_for_signal("paid")])
+
+    async def fail(_: Worker) -> None:
+        msg = "out of money"
+        raise OSError(msg)
+
+    with pytest.raises(OSError, match="out of money"):
+        await every_crash_point(of(act), [1], meanwhile=fail)
 
 
 async def test_of_many_breaches_the_first_are_shown() -> None:

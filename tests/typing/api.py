@@ -15,6 +15,7 @@ from durable_agents import (
     InputEvent,
     Output,
     OutputEvent,
+    Promise,
     RetryPolicy,
     Run,
     RunnerContext,
@@ -90,6 +91,12 @@ async def pay(event: InputEvent[Order], ctx: RunnerContext) -> Charged:
     assert_type(await ctx.durable(weigh, event.input), int)
     assert_type(await ctx.options(timeout=5.0, name="probe").durable(fetch, "x"), bytes)
     assert_type(ctx.version("two-quotes", 1, 2), int)
+    promise = ctx.promise(Receipt)
+    assert_type((promise, promise.id), tuple[Promise[Receipt], str])
+    assert_type(await ctx.promise(type=int).result(timeout=1.0), int)
+    paid = await asyncio.gather(promise.result(), ctx.promise(Receipt).result())
+    assert_type(paid, tuple[Receipt, Receipt])
+    assert_type(await ctx.promise().result(), Any)
     two = await asyncio.gather(ctx.durable(weigh, event.input), ctx.durable(weigh, event.input))
     assert_type(two, tuple[int, int])
     async with asyncio.TaskGroup() as group:
@@ -148,6 +155,9 @@ async def steer() -> None:
         await worker.resolve("order-7", error=ValueError("declined"))
         assert_type(await worker.fork("order-7", "0:pay:root:0", value=None), Run)
         assert_type(await worker.fork("order-7", at="0:pay:root:0", error="no", id="x"), Run)
+        assert_type(await worker.complete("promise-a-x", Receipt(1.0)), bool)
+        assert_type(await worker.complete("promise-a-x", error="declined"), bool)
+        await worker.complete("promise-a-x", error=ValueError("declined"))
         await worker.pause("order-7", reason="closed")
         assert_type(await worker.resume("order-7"), bool)
         assert_type(await worker.prune(older_than=60.0, keep=10), int)

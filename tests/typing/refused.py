@@ -30,6 +30,7 @@ async def pay(event: InputEvent[int], ctx: RunnerContext) -> None:
     text: str = await ctx.durable(weigh, event.input)  # type: ignore[call-overload]  # pyright: ignore[reportAssignmentType]
     ctx.output(text)
     ctx.send("an event")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    ctx.promise("Receipt")  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]
     ctx.options(on_interrupt="perhaps")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 
