@@ -127,8 +127,19 @@ class Schedule:
         """A moment as the clocks of the schedule's zone show it."""
         return datetime.fromtimestamp(moment, self.zone)
 
-    def run_id(self, moment: int) -> str:
-        """Id of the run that a moment causes: however often it is submitted, it is one run."""
+    def run_id(self, agent: str, moment: int) -> str:
+        """Id of the run that a moment causes: however often it is submitted, it is one run.
+
+        Args:
+            agent: Name of the agent; others of the store may have a schedule of this name.
+            moment: The moment.
+        """
+        # Ids of agents "a:b" and "a" differ whatever their schedules are called.
+        owner = agent.replace("%", "%25").replace(":", "%3A")
+        return f"schedule:{owner}:{self.name}:{self.at(moment).isoformat()}"
+
+    def earlier_run_id(self, moment: int) -> str:
+        """Id that the run was given while ids did not name their agent."""
         return f"schedule:{self.name}:{self.at(moment).isoformat()}"
 
     def value_at(self, moment: int) -> object:

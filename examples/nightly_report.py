@@ -15,11 +15,11 @@ What you will see:
       Tuesday at 02:00: sales of 2026-11-23
       Wednesday at 02:00: sales of 2026-11-24
       Thursday at 02:00: sales of 2026-11-25
-    worker 1 stopped, the last run is schedule:nightly:2026-11-26T02:00:00+01:00
+    worker 1 stopped, the last run is schedule:reports:nightly:2026-11-26T02:00:00+01:00
     worker 2 starts on Friday at 12:00
       Friday at 02:00: sales of 2026-11-26
       Saturday at 02:00: sales of 2026-11-27
-    worker 2 stopped, the last run is schedule:nightly:2026-11-28T02:00:00+01:00
+    worker 2 stopped, the last run is schedule:reports:nightly:2026-11-28T02:00:00+01:00
 """
 
 import asyncio
@@ -78,7 +78,7 @@ async def live(name: str, store: SqliteStore, clock: ManualClock, *, days: int) 
         async for output in worker.outputs("reader"):
             print(f"  {output.value}")
             await output.ack()
-            if output.run_id.startswith(f"schedule:nightly:{today}"):
+            if output.run_id.startswith(f"schedule:reports:nightly:{today}"):
                 break
     print(f"{name} stopped, the last run is {output.run_id}")
 

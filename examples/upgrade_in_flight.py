@@ -2,7 +2,7 @@
 
 An order is priced, then waits for its payment. Meanwhile the code is changed: the price is now
 another call. `replay --check` tells that the order would not repeat its record. Guarded by
-`ctx.version` the change is safe: the order stays with its price, a later one gets the new one.
+`ctx.version` the change is safe: the order keeps its price, a later one gets the new one.
 
 Run it:
 
@@ -13,6 +13,7 @@ What you will see:
     release 1: order-1 waits
     release 2, unguarded: diverges
       recorded price('tea') at root:0, now price_with_discount('tea')
+      the code of action 'sell' changed since this run began it
     release 2, guarded: safe
     release 2: order-1 paid 10, order-2 paid 9
     called: price('tea'), price_with_discount('nut')
@@ -52,7 +53,7 @@ async def pay(ctx: RunnerContext, amount: int) -> None:
     ctx.output(f"{ctx.run_id} paid {amount}")
 
 
-# In your repository these three are one function, at three commits.
+# In your repository these are one function, at three commits.
 async def sell_1(event: InputEvent[str], ctx: RunnerContext) -> None:
     """Release 1."""
     await pay(ctx, await ctx.durable(price, event.input))
@@ -84,7 +85,7 @@ def check(name: str, store: Path) -> None:
     print(f"release 2, {name}: {run['safety']}")
     for action in run["actions"]:
         if action["difference"] is not None:
-            print(f"  {action['difference'].partition('calls: ')[2]}")
+            print("  " + action["difference"].partition("calls: ")[2].replace("; ", "\n  "))
 
 
 async def live_1(store: Path) -> None:
@@ -107,8 +108,7 @@ async def live_2(store: Path) -> None:
 
 def main(folder: str) -> None:
     """Both releases over one store."""
-    store = Path(folder, "shop.db")
-    asyncio.run(live_1(store))
+    asyncio.run(live_1(store := Path(folder, "shop.db")))
     for name in ("unguarded", "guarded"):
         check(name, store)
     asyncio.run(live_2(store))

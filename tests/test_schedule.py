@@ -119,7 +119,16 @@ def test_a_moment_names_its_run() -> None:
     """The same in every process: what it was submitted under once is not accepted again."""
     asked = schedule("0 9 * * MON", name="weekly")
 
-    assert "schedule:weekly:2026-11-23T09:00:00+01:00" == asked.run_id(MONDAY)
+    assert "schedule:shop:weekly:2026-11-23T09:00:00+01:00" == asked.run_id("shop", MONDAY)
+    assert "schedule:weekly:2026-11-23T09:00:00+01:00" == asked.earlier_run_id(MONDAY)
+
+
+def test_no_two_schedules_of_a_store_name_the_same_run() -> None:
+    """Whatever is in the names of agents and schedules."""
+    names = ["a", "b", "a:b", "b:a", "a%3Ab", ":", "%", "%3A", "%253A"]
+    ids = {schedule(name=n).run_id(agent, MONDAY) for agent in names for n in names}
+
+    assert len(names) ** 2 == len(ids)
 
 
 @pytest.mark.parametrize("missed", ["latest", "all", "skip"])

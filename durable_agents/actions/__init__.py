@@ -11,13 +11,17 @@ from durable_agents.actions._action import (
     reference,
     undecorated,
 )
+from durable_agents.actions._fingerprint import CodeChange, change_between, digest_of
 
 __all__ = [
     "Action",
     "ActionDeclaration",
+    "CodeChange",
     "action",
+    "change_between",
     "combined",
     "declarations_on",
+    "digest_of",
     "own_name",
     "reference",
     "undecorated",

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType, UnionType
 from typing import Any, TypeAlias, TypeVar, cast, get_origin
 
+from durable_agents.actions._fingerprint import fingerprint_of
 from durable_agents.context import RunnerContext
 from durable_agents.errors import DefinitionError, TriggerSyntaxError
 from durable_agents.events import (
@@ -78,6 +79,18 @@ class Action:
     """Whether `fn` is a coroutine function; else it runs in a thread of its own."""
     retry: RetryPolicy | None
     """When a failed action is started again; None for never."""
+    code: bytes
+    """Its fingerprint as it is on record with each run: whether its code changed since."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Sixteen hexadecimal digits that change when its code does; see `docs/upgrading.md`.
+
+        The first eight are those of the function with its `config`, the others of the functions
+        of the same program that it uses by name. The same in every process and on every machine
+        that runs this minor version of Python.
+        """
+        return self.code.hex()
 
     @classmethod
     def of(cls, declaration: ActionDeclaration) -> "Action":
@@ -111,6 +124,7 @@ class Action:
             config=MappingProxyType(dict(declaration.config)),
             is_async=inspect.iscoroutinefunction(declaration.fn),
             retry=declaration.retry,
+            code=fingerprint_of(declaration.fn, declaration.config),
         )
 
 

@@ -1,13 +1,15 @@
 """Agents as their authors declare them, unchecked: `AgentPlan.of` finds what is wrong."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from types import UnionType
 from typing import Any, Self, TypeVar
 
 from durable_agents.actions import (
+    Action,
     ActionDeclaration,
     declarations_on,
+    digest_of,
     own_name,
     undecorated,
 )
@@ -17,7 +19,7 @@ from durable_agents.events import Condition, Trigger
 from durable_agents.retry import RetryPolicy
 from durable_agents.schedule import Missed, ScheduleDeclaration, look_up
 
-__all__ = ["Agent", "Declared", "declared"]
+__all__ = ["Agent", "Declared", "declared", "fingerprint_of"]
 
 ActionFunction = TypeVar("ActionFunction", bound=Callable[[Any, RunnerContext], object])
 
@@ -63,6 +65,20 @@ class Agent:
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self._declared.name!r}>"
+
+    @property
+    def fingerprint(self) -> str:
+        """Sixteen hexadecimal digits that change when what the agent does changes.
+
+        They are made of its actions, in order: their names, triggers, conditions, retries and
+        fingerprints; and of the type of its inputs. The same in every process and on every
+        machine that runs this minor version of Python.
+
+        Raises:
+            DefinitionError: An action is wrongly declared; each problem is listed.
+        """
+        own, _ = declared(self)
+        return fingerprint_of(own.input_type, [Action.of(one) for one in own.actions])
 
     def action(
         self,
@@ -148,7 +164,7 @@ class Agent:
             value: The input: anything that can be submitted; or a function that makes it of the
                 moment, an aware datetime. It is called on the event loop, and must not block.
             name: Of the schedule, unique in the agent; it is on disk, and in the ids of the
-                runs: `schedule:<name>:<moment>`. Agents that share a store take other names.
+                runs: `schedule:<agent>:<name>:<moment>`.
             zone: The time zone whose clocks the line speaks of.
             missed: What becomes of moments at which no worker was up: `"latest"` (default)
                 submits the newest one, `"all"` each of them in order, `"skip"` none. Less than
@@ -184,6 +200,17 @@ def declared(agent: Agent) -> tuple[Declared, list[DefinitionError]]:
         for declaration in declarations_on(member)
     ]
     return replace(own, actions=[*methods, *own.actions]), list(_inherited(type(agent)))
+
+
+def fingerprint_of(
+    input_type: Any,  # noqa: ANN401 - any type can be declared
+    actions: Iterable[Action],
+) -> str:
+    """The fingerprint of an agent with these actions; see `Agent.fingerprint`."""
+    parts = [
+        (a.name, sorted(a.event_types), a.condition, a.retry, a.fingerprint) for a in actions
+    ]
+    return digest_of(input_type, parts).hex()
 
 
 def _inherited(cls: type[Agent]) -> list[DefinitionError]:

@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from durable_agents.actions import Action, ActionDeclaration, combined, reference
-from durable_agents.agent._agent import Agent, declared
+from durable_agents.agent._agent import Agent, declared, fingerprint_of
 from durable_agents.agent._input import check_input_type, decode
 from durable_agents.errors import DefinitionError, DuplicateNameError, InputError
 from durable_agents.events import (
@@ -106,6 +106,11 @@ class AgentPlan:
             InputError: It does not fit the input type, or it is an output event.
         """
         return _input_event(raw, self.input_type)
+
+    @property
+    def fingerprint(self) -> str:
+        """What `Agent.fingerprint` was when the plan was made."""
+        return fingerprint_of(self.input_type, self.actions.values())
 
     def to_json(self) -> str:
         """The plan for people and other programs: what was declared, nothing derived from it.

@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from durable_agents.actions import CodeChange
 from durable_agents.agent import Agent, AgentPlan
 from durable_agents.cli._agents import load_agent
 from durable_agents.cli._exit import ExitCode
@@ -30,13 +31,13 @@ action does outside of them it does here, too; what it prints goes to standard e
 _MEANINGS: dict[Safety, str] = {
     "safe": "the code repeats what is on record",
     "diverges": "the code does something else than what is on record",
-    "gone": "an action has begun that the code does not have any more",
+    "gone": "the code lacks an action that has begun, or cannot read an event",
 }
 _NEXT_MOVES: dict[Safety, str] = {
     "diverges": 'guard the change by `ctx.version("its name", 1, 2)`, so that such runs go the '
     "old way; or let them end before the new code takes over",
-    "gone": "keep the action in the code until such runs have ended, or cancel them: a worker "
-    "parks them",
+    "gone": "keep the action or the class in the code until such runs have ended, or cancel "
+    "them: a worker parks them until one starts that has it",
 }
 _MOST_SHOWN = 50
 
@@ -49,6 +50,9 @@ class _Action(msgspec.Struct, frozen=True):
     safety: Safety
     difference: str | None
     """What was recorded and what the code does now; None where that is the same."""
+    code_change: CodeChange
+    """What became of its code: `"none"`, `"function"`, `"used"` (functions that it uses), or
+    `"unknown"`."""
 
 
 class _Run(msgspec.Struct, frozen=True):
@@ -66,6 +70,10 @@ class _Report(msgspec.Struct, frozen=True):
     agent: str
     counts: dict[Safety, int]
     runs: list[_Run]
+    fingerprint: str
+    """Of the agent as it is today."""
+    fingerprints: dict[str, str]
+    """Of its actions, by name."""
     others: dict[str, int]
     """Runs of other agents, by agent: they were not looked at."""
 
@@ -135,7 +143,8 @@ def _check(arguments: argparse.Namespace) -> ExitCode:
 async def _report(
     agent: Agent, store: Path, *, open_only: bool, patience_seconds: float, is_quiet: bool
 ) -> _Report:
-    name = AgentPlan.of(agent).name
+    plan = AgentPlan.of(agent)
+    name = plan.name
     runs: list[_Run] = []
     async with SqliteReader(store) as reader:
         listed = Counter[str]()
@@ -151,11 +160,16 @@ async def _report(
                 show(len(runs))
     found = Counter(run.safety for run in runs)
     counts: dict[Safety, int] = {safety: found[safety] for safety in _MEANINGS}
-    return _Report(str(store), name, counts, runs, dict(+listed))
+    prints = {action.name: action.fingerprint for action in plan.actions.values()}
+    return _Report(
+        str(store), name, counts, runs, plan.fingerprint, prints, others=dict(+listed)
+    )
 
 
 def _as_told(run: ReplayedRun) -> _Run:
-    actions = [_Action(a.action, a.event, a.safety, a.difference) for a in run.actions]
+    actions = [
+        _Action(a.action, a.event, a.safety, a.difference, a.code_change) for a in run.actions
+    ]
     return _Run(run.run_id, run.key, run.status.name.lower(), run.safety, actions)
 
 
@@ -163,6 +177,8 @@ def _show(report: _Report) -> None:
     rows = [(s, str(report.counts[s]), meaning) for s, meaning in _MEANINGS.items()]
     title = f"runs of agent {report.agent} in {report.store}, replayed against today's code"
     table(printable(title), ("safety", "runs", "meaning"), rows, ("runs",))
+    prints = ", ".join(f"{name} {digits}" for name, digits in report.fingerprints.items())
+    say(printable(f"fingerprint of the code: {report.fingerprint}; actions: {prints}"))
     for name, count in sorted(report.others.items()):
         say(printable(f"not looked at: {count:,} runs of agent {name}"))
     unsafe = [run for run in report.runs if run.safety != "safe"]

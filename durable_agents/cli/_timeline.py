@@ -213,7 +213,8 @@ class _Timeline:
     def _add_action(self, entry: ActionStarted | ActionCompleted) -> None:
         self._actions[entry.action] = (entry.event, entry.name)
         if isinstance(entry, ActionStarted):
-            step = Step(at=entry.at, what="action started", action=entry.name)
+            code = f"code {entry.code.hex()}" if entry.code else ""
+            step = Step(at=entry.at, what="action started", action=entry.name, detail=code)
         else:
             sent = f"{len(entry.events)} events, {entry.outputs} outputs"
             step = Step(at=entry.at, what="action completed", action=entry.name, detail=sent)

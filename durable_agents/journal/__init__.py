@@ -56,7 +56,7 @@ from durable_agents.journal._entries import (
     VersionMarked,
 )
 from durable_agents.journal._identity import CallableSpec, CallIdentity, identify, is_async
-from durable_agents.journal._options import DurableOptions, OnInterrupt, durable
+from durable_agents.journal._options import DurableOptions, OnInterrupt, durable, is_declared
 from durable_agents.journal._promises import (
     is_promise,
     promise_id,
@@ -157,6 +157,7 @@ __all__ = [
     "identify",
     "is_async",
     "is_cleared_by",
+    "is_declared",
     "is_promise",
     "must_park",
     "place",

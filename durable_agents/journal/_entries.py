@@ -99,6 +99,8 @@ class ActionStarted(msgspec.Struct, frozen=True, array_like=True, tag=3):
     python: str
     """Minor version of Python that ran it (`"3.11"`); another one may order tasks otherwise."""
     at: float
+    code: bytes = b""
+    """Fingerprint of the code that ran it; empty in journals of before it was recorded."""
 
 
 class CallBegun(msgspec.Struct, frozen=True, array_like=True, tag=4, gc=False):
@@ -233,6 +235,8 @@ class RunParked(msgspec.Struct, frozen=True, array_like=True, tag=14):
 
     reason: str
     at: float
+    lacks_code: bool = False
+    """Whether it goes on without one, too: when a worker starts that has the code for it."""
 
 
 class RunCancelled(msgspec.Struct, frozen=True, array_like=True, tag=15):

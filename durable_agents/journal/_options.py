@@ -14,6 +14,7 @@ __all__ = [
     "check_reconciler",
     "declared_options",
     "durable",
+    "is_declared",
     "signature_of",
 ]
 
@@ -170,6 +171,11 @@ def declared_options(fn: Callable[..., Any]) -> DurableOptions:
     """What `@durable` declared for the function; the defaults where it did not."""
     declared: DurableOptions = getattr(fn, _OPTIONS, _NOT_DECLARED)
     return declared
+
+
+def is_declared(fn: Callable[..., Any]) -> bool:
+    """Whether `@durable` declared the function."""
+    return hasattr(fn, _OPTIONS)
 
 
 def signature_of(fn: Callable[..., Any]) -> inspect.Signature | None:

@@ -159,6 +159,8 @@ class RunState:
     status: RunStatus = RunStatus.ACCEPTED
     reason: str = ""
     """Why the run is parked or cancelled, for people."""
+    lacks_code: bool = False
+    """Whether it is parked for want of code alone."""
     error: Payload | None = None
     """What failed the run."""
     cancel_reason: str | None = None
@@ -174,6 +176,8 @@ class RunState:
     """In the order received; taken ones stay, so that their numbers do."""
     versions: dict[str, int] = field(default_factory=dict)
     """By change, which version of it the run follows."""
+    marked_by: dict[str, int] = field(default_factory=dict)
+    """By change, the number of the action that asked for it first."""
     starts_without_progress: int = 0
     """Times that a worker took the run over since its last other entry, unless it rested."""
     is_resting: bool = False
@@ -241,6 +245,7 @@ class RunState:
             case VersionMarked():
                 # It travels with another entry.
                 self.versions.setdefault(entry.change, entry.version)
+                self.marked_by.setdefault(entry.change, entry.action)
             case _:
                 self._copied_row = entry.row
 
@@ -273,10 +278,12 @@ class RunState:
                 self.error = entry.error
             case RunParked():
                 self.status, self.reason = RunStatus.PARKED, entry.reason
+                self.lacks_code = entry.lacks_code
             case RunCancelled():
                 self.status, self.reason = RunStatus.CANCELLED, entry.reason
             case _:
                 self.status, self.error, self.reason = RunStatus.ACCEPTED, None, ""
+                self.lacks_code = False
                 for action in self.actions.values():
                     action.failed_attempts = 0
 

@@ -1,7 +1,6 @@
 """One action over one event: its tasks, its buffered effects, and how it ends."""
 
 import asyncio
-import platform
 from collections.abc import Collection, Generator, Iterable
 from contextlib import contextmanager
 from functools import partial
@@ -42,6 +41,7 @@ from durable_agents.worker._effects import (
     sendable,
     stray,
 )
+from durable_agents.worker._explained import PYTHON, explained
 from durable_agents.worker._lineage import ActionTasks, Branch
 from durable_agents.worker._mailbox import Mailbox
 from durable_agents.worker._memories import Memories, snapshot_as_recorded
@@ -51,10 +51,9 @@ from durable_agents.worker._sync_action import (
     action_thread_branch,
     run_in_thread,
 )
+from durable_agents.worker._versions import Versions
 
 __all__ = ["ActionRun", "RunJournal"]
-
-PYTHON = ".".join(platform.python_version_tuple()[:2])
 
 
 class RunJournal(Protocol):
@@ -71,8 +70,8 @@ class RunJournal(Protocol):
         ...
 
     @property
-    def versions(self) -> dict[str, int]:
-        """By change, which version of it the run follows."""
+    def versions(self) -> Versions:
+        """Which versions of changes the run follows."""
         ...
 
     def write(self, entries: list[Entry]) -> asyncio.Future[int]:
@@ -357,11 +356,9 @@ class ActionRun:
             self._tainted = error
 
     def explain(self, difference: str) -> str:
-        """A divergence as it is told: with a change of Python, which may be its reason."""
-        started = self._state.started
-        if started is None or started.python == PYTHON:
-            return difference
-        return f"{difference} (recorded under Python {started.python}, now {PYTHON})"
+        """A divergence as it is told: with what may be its reason."""
+        told = explained(difference, self._state.started, self.action)
+        return "; ".join([told, *self.run.versions.reasons(self.number)])
 
     def warn(self, message: str) -> None:
         """Tell people."""
@@ -390,6 +387,7 @@ class ActionRun:
             snapshot,
             PYTHON,
             self.services.clock.now(),
+            self.action.code,
         )
         return self.run.write([started, *entries])
 

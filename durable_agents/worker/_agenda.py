@@ -6,11 +6,14 @@ import msgspec
 
 from durable_agents.actions import Action
 from durable_agents.agent import AgentPlan
+from durable_agents.errors import DecodeError
 from durable_agents.events import Event, EventRecord, InputEvent, type_name_of
 from durable_agents.journal import ActionState, RunState, SentEvent
 from durable_agents.serialization import Codec, Payload
 
 __all__ = ["Agenda", "StoredRun"]
+
+_READER = "the run goes on when a worker starts that can read it; or cancel it"
 
 
 class StoredRun(msgspec.Struct, frozen=True, gc=False):
@@ -36,7 +39,7 @@ class Agenda:
         plan: The agent's plan.
     """
 
-    __slots__ = ("_due", "_events", "_next", "_plan", "_states", "_stored")
+    __slots__ = ("_due", "_events", "_next", "_plan", "_states", "_stored", "_unreadable")
 
     def __init__(self, stored: StoredRun, plan: AgentPlan) -> None:
         self._stored = stored
@@ -45,6 +48,7 @@ class Agenda:
         self._due: list[tuple[int, Action]] = []
         self._next = 0
         self._states: dict[tuple[int, str], ActionState] = {}
+        self._unreadable: str | None = None
 
     def __bool__(self) -> bool:
         return self._next < len(self._due)
@@ -59,11 +63,21 @@ class Agenda:
         return state is not None and state.cancelled_at is not None
 
     @property
-    def gone(self) -> str | None:
-        """What was begun and has no code any more, for people; None: nothing.
+    def is_unreadable(self) -> bool:
+        """Whether the input or an event cannot be read, so that nothing is lined up."""
+        return self._unreadable is not None
 
-        Without it the run would complete as if the action had never begun.
+    @property
+    def gone(self) -> str | None:
+        """What today's code cannot read, or has no action for any more; None: nothing.
+
+        For people. Without an action that has begun, the run would complete as if that had
+        never begun.
         """
+        if self._unreadable is not None:
+            return self._unreadable
+        if not self._states:
+            return None
         due = {(number, action.name) for number, action in self._due}
         for begun, state in self._states.items():
             if state.started is not None and not state.is_completed and begun not in due:
@@ -76,7 +90,8 @@ class Agenda:
         kind, agent = self._events[number].type, self._plan.name
         return (
             f"action {name!r} has begun over event {number}, {kind!r}, and agent {agent!r} "
-            f"{lost} any more: retry the run with code that does, or cancel it"
+            f"{lost} any more: the run goes on when a worker starts with code that does; or "
+            "cancel it"
         )
 
     def build(self, state: RunState | None, codec: Codec) -> None:
@@ -86,23 +101,33 @@ class Agenda:
             state: What is on record beyond the acceptance; None: nothing.
             codec: The run's.
 
+        Nothing is lined up where the input or an event cannot be read; see `gone`.
+
         Raises:
-            DecodeError: The input or an event cannot be read.
             Exception: What a condition raised.
         """
         stored = self._stored
+        self._unreadable = None
         if state is not None:
             self._events.clear()
             self._due.clear()
             self._next = 0
             self._states = state.actions
-        value = codec.decode(stored.input)
-        event: Event = value if stored.is_event else InputEvent(input=value)
-        self._line_up(f"{stored.run_id}/input", event, stored.accepted_at, None)
+        what = "its input"
+        try:
+            value = codec.decode(stored.input)
+            events: list[Event] = []
+            for number, sent in enumerate(() if state is None else state.events, start=1):
+                what = f"event {number}, sent by action {sent.upstream_action!r},"
+                events.append(codec.decode(sent.event.payload))
+        except DecodeError as error:
+            self._unreadable = f"{what} cannot be read: {error.problem}: {_READER}"
+            return
+        first: Event = value if stored.is_event else InputEvent(input=value)
+        self._line_up(f"{stored.run_id}/input", first, stored.accepted_at, None)
         if state is None:
             return
-        for sent in state.events:
-            event = codec.decode(sent.event.payload)
+        for sent, event in zip(state.events, events, strict=True):
             upstream = (sent.upstream_event, sent.upstream_action)
             self._line_up(sent.event.event_id, event, sent.at, upstream)
 

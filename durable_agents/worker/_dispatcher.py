@@ -21,6 +21,7 @@ from durable_agents.worker._endings import Endings
 from durable_agents.worker._evictions import Evictions
 from durable_agents.worker._handle import Run
 from durable_agents.worker._resting import Resting
+from durable_agents.worker._returning import returns_to_work
 from durable_agents.worker._run import ActiveRun, Ending
 from durable_agents.worker._services import Services
 from durable_agents.worker._take_over import TakeOver
@@ -87,7 +88,7 @@ class Dispatcher:
             for row in rows:
                 if row.status is RunStatus.WAITING:
                     self.scheduler.keep_from_start(row.key)
-                elif row.status.waits_for_person:
+                elif row.status.waits_for_person and not await self._returns(row):
                     self._held[row.number] = row.key
                     self.scheduler.hold_from_start(row.key)
                 else:
@@ -98,6 +99,9 @@ class Dispatcher:
         await self.evictions.find()
         if not was_closed:
             self._take_over.marks_up_to = self._found_up_to
+
+    async def _returns(self, row: RunRow) -> bool:
+        return await returns_to_work(row, self._plan, self._services)
 
     def offer(self, accepted: AcceptedRun, new: NewRun) -> Run:
         """A run was accepted; it starts when its turn comes."""

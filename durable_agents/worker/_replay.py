@@ -13,11 +13,12 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextvars import copy_context
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol, TypeAlias, cast
 
 import msgspec
 
+from durable_agents.actions import CodeChange
 from durable_agents.agent import Agent, AgentPlan
 from durable_agents.clock import Clock, SystemClock
 from durable_agents.journal import (
@@ -45,6 +46,7 @@ from durable_agents.journal import (
 from durable_agents.serialization import Blobs, Codec, Payload
 from durable_agents.store import OutputRow, RunLister, RunRow, Store, Write, every_run
 from durable_agents.worker._agenda import Agenda, StoredRun
+from durable_agents.worker._explained import code_change, explained
 from durable_agents.worker._replay_difference import RecordedAction, difference
 from durable_agents.worker._run import ActiveRun, Ending
 from durable_agents.worker._services import UNWINDING_SECONDS, Services, make_services
@@ -87,7 +89,7 @@ class RecordReader(RunLister, Protocol):
 
 Safety: TypeAlias = Literal["safe", "diverges", "gone"]
 """What a worker would come to: go on, or find that the code does not repeat what is on record,
-or that it has no such action any more."""
+or that it lacks an action that has begun, or the class of an event."""
 _FROM_THE_WORST: tuple[Safety, ...] = ("gone", "diverges")
 
 
@@ -103,7 +105,11 @@ class ReplayedAction:
     difference: str | None
     """What was recorded and what the code does now; None where the record is repeated."""
     is_gone: bool = False
-    """Whether it had begun and the code has no such action for it any more."""
+    """Whether it had begun and the code has no such action for it any more, or cannot read an
+    event of the run."""
+    code_change: CodeChange = "unknown"
+    """What became of its code since the run began it; `"unknown"` where it is gone, was not
+    recorded, or another minor version of Python recorded it."""
 
     @property
     def safety(self) -> Safety:
@@ -273,7 +279,7 @@ class _Replay:
         journal = await self.records.journal(row.number)
         blobs = await self.records.blobs(row.number)
         if row.status.is_open and (problem := self._line_up(row, journal, blobs)) is not None:
-            return [ReplayedAction(row.run_id, "", 0, problem)]
+            return [problem]
         records = [
             record
             for record in _records_of(journal)
@@ -287,14 +293,18 @@ class _Replay:
         row: RunRow,
         journal: list[tuple[int, list[Entry]]],
         blobs: dict[bytes, Payload],
-    ) -> str | None:
+    ) -> ReplayedAction | None:
         """Why a worker could not even find out what the run has to do; None: it could."""
         stored = _stored(row, journal)
         codec = self._codec.for_run(Blobs(blobs))
+        agenda = Agenda(stored, self.plan)
         try:
-            Agenda(stored, self.plan).build(stored.state, codec)
-        except Exception as error:  # noqa: BLE001 - what a condition raised, an unreadable event
-            return f"it fails now: {type(error).__name__}: {error}"
+            agenda.build(stored.state, codec)
+        except Exception as error:  # noqa: BLE001 - what a condition raised
+            raised = f"it fails now: {type(error).__name__}: {error}"
+            return ReplayedAction(row.run_id, "", 0, raised)
+        if agenda.is_unreadable:
+            return ReplayedAction(row.run_id, "", 0, agenda.gone, is_gone=True)
         return None
 
     @property
@@ -320,15 +330,31 @@ class _Replay:
             else:
                 codec = stage.active.codec
                 changed = difference(row.run_id, record, store.last, outputs, codec)
-            name, event = record.started.name, record.started.event
             is_gone = stage.active.is_code_gone
-            return ReplayedAction(row.run_id, name, event, changed, is_gone)
+            replayed = ReplayedAction(
+                row.run_id, record.started.name, record.started.event, changed, is_gone
+            )
+            return self._compared(replayed, record, store.last)
         finally:
             try:
                 await stage.clear()
             finally:
                 services.lineage.uninstall()
                 services.threads.close()
+
+    def _compared(
+        self, replayed: ReplayedAction, record: RecordedAction, write: Write | None
+    ) -> ReplayedAction:
+        """The same, with what became of the code."""
+        started, action = record.started, self.plan.actions.get(replayed.action)
+        if action is None:
+            return replayed
+        told = replayed.difference
+        # Why a worker would park it says so already.
+        is_parked = write is not None and any(isinstance(e, RunParked) for e in write.entries)
+        if told is not None and not is_parked:
+            told = explained(told, started, action)
+        return replace(replayed, difference=told, code_change=code_change(started, action))
 
     def _services(self, store: _Pretence) -> Services:
         settings = WorkerSettings() if self.settings is None else self.settings

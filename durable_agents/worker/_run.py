@@ -118,7 +118,7 @@ class ActiveRun(RunRecord):
 
     @property
     def is_code_gone(self) -> bool:
-        """Whether an action of the run that has begun is not in the code any more."""
+        """Whether the code has no action any more that has begun, or cannot read an event."""
         return self._gone is not None
 
     def start(self) -> None:
@@ -237,13 +237,13 @@ class ActiveRun(RunRecord):
     def _begin(self, state: RunState | None) -> None:
         try:
             self._agenda.build(state, self.codec)
-        except Exception as error:  # noqa: BLE001 - a condition, an unreadable input
+        except Exception as error:  # noqa: BLE001 - a condition raised
             self._run_task(self._fail(-1, error), "fail")
         else:
             if state is not None:
                 self._memories.sensory = apply_updates({}, state.sensory)
                 self._cancel_reason = self._cancel_reason or state.cancel_reason
-                self._gone = self._agenda.gone
+            self._gone = self._agenda.gone
             self._start_next()
 
     def _start_next(self) -> None:
@@ -252,7 +252,7 @@ class ActiveRun(RunRecord):
         elif self._cancel_reason is not None and not self._agenda.begins_with_clean_up:
             self._run_task(self._end_cancelled(None), "cancel")
         elif self._gone is not None:
-            self._run_task(self._park(self._gone), "park")
+            self._run_task(self._park(self._gone, lacks_code=True), "park")
         elif self._agenda:
             action_run = self._next_action_run()
             self._action_run = action_run
@@ -358,8 +358,8 @@ class ActiveRun(RunRecord):
             write.memory = (self._plan.name, self.key, changes)
             self._memories.short_term = changed(self._memories.short_term, changes)
 
-    async def _park(self, reason: str) -> None:
-        entry = RunParked(reason, self._services.clock.now())
+    async def _park(self, reason: str, *, lacks_code: bool = False) -> None:
+        entry = RunParked(reason, self._services.clock.now(), lacks_code)
         if await self._end_by(entry, Ending(RunStatus.PARKED, reason)):
             self._logger.warning("run %s is parked: %s", self.run_id, reason)
 

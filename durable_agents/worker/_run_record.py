@@ -13,6 +13,7 @@ from durable_agents.store import Write
 from durable_agents.worker._agenda import StoredRun
 from durable_agents.worker._mailbox import Mailbox
 from durable_agents.worker._services import Services
+from durable_agents.worker._versions import Versions
 
 __all__ = ["RunRecord"]
 
@@ -39,7 +40,7 @@ class RunRecord:
         """Bound to the run: what it encodes goes on record as `shared` makes of it."""
         self._progress: asyncio.Event | None = None
         self._mailbox: Mailbox | None = None
-        self._versions: dict[str, int] | None = None
+        self._versions: Versions | None = None
 
     @property
     def mailbox(self) -> Mailbox:
@@ -50,11 +51,10 @@ class RunRecord:
         return self._mailbox
 
     @property
-    def versions(self) -> dict[str, int]:
-        """By change, which version of it the run follows; made when it is first asked for."""
+    def versions(self) -> Versions:
+        """Which versions of changes the run follows; made when it is first asked for."""
         if self._versions is None:
-            state = self._stored.state
-            self._versions = {} if state is None else dict(state.versions)
+            self._versions = Versions(self._stored.state)
         return self._versions
 
     def write(self, entries: list[Entry]) -> asyncio.Future[int]:

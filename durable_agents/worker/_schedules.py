@@ -116,15 +116,19 @@ class Schedules:
         return True
 
     async def _submit_once(self, schedule: Schedule, moment: int) -> None:
-        run_id = schedule.run_id(moment)
-        row = await self._services.store.find(run_id)
+        store, agent = self._services.store, self._plan.name
+        run_id = schedule.run_id(agent, moment)
+        row = await store.find(run_id)
         if row is None:
-            await self._submit(schedule.value_at(moment), key=schedule.key, id=run_id)
-        elif row.agent != self._plan.name:
+            earlier = await store.find(schedule.earlier_run_id(moment))
+            if earlier is None or earlier.agent != agent:
+                await self._submit(schedule.value_at(moment), key=schedule.key, id=run_id)
+        elif row.agent != agent:
             logger.error(
-                "%s is a run of agent %r already: give schedule %r of agent %r another name",
+                "%s is a run of agent %r already, so that schedule %r of agent %r passes the "
+                "moment over: do not submit inputs under ids that begin with 'schedule:'",
                 run_id,
                 row.agent,
                 schedule.name,
-                self._plan.name,
+                agent,
             )

@@ -14,6 +14,7 @@ from durable_agents.journal import RunStatus
 from durable_agents.store import ClaimedRun, Claims, RunRow, Write
 from durable_agents.worker._dispatcher import Dispatcher
 from durable_agents.worker._lease import Lease
+from durable_agents.worker._returning import put_back_all
 from durable_agents.worker._services import Services
 
 __all__ = ["SharedDispatcher"]
@@ -54,6 +55,7 @@ class SharedDispatcher(Dispatcher):
     async def find_open_runs(self, *, was_closed: bool) -> None:  # noqa: ARG002 - each run says so itself
         """Claim the first runs; from now on the others see that this worker lives."""
         self._claims.attach(self)
+        await put_back_all(self._plan, self._services)
         await self._lease.take()
         self.read(self._keep_looking(), "keep the lease")
 

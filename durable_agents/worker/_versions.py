@@ -6,24 +6,75 @@ on record with the next thing that the action records: before anything that depe
 takes no place among the durable calls, so that to ask shifts none.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any, NoReturn, Protocol
 
-from durable_agents.journal import CallLog, Entry, VersionMarked
+from durable_agents.journal import CallLog, Entry, RunState, VersionMarked
 from durable_agents.worker._lineage import Branch
 from durable_agents.worker._services import Services
 
-__all__ = ["check_versions", "version_of"]
+__all__ = ["Versions", "check_versions", "version_of"]
 
 _LARGEST = 2**63 - 1
+
+
+class Versions:
+    """Which version of each change a run follows, and what today's code has asked of that.
+
+    Args:
+        state: What is on record of the run; None: nothing.
+    """
+
+    __slots__ = ("_asked", "_marked_by", "_told_old", "_versions")
+
+    def __init__(self, state: RunState | None) -> None:
+        self._versions = {} if state is None else dict(state.versions)
+        self._marked_by = {} if state is None else dict(state.marked_by)
+        self._asked: set[str] = set()
+        self._told_old: set[str] = set()
+
+    def ask(self, change: str) -> int | None:
+        """Which version the run follows; None where that is still to be decided."""
+        self._asked.add(change)
+        return self._versions.get(change)
+
+    def decide(self, change: str, version: int, action: int, *, is_old: bool) -> None:
+        """The run follows this version from now on.
+
+        Args:
+            change: Name of the change.
+            version: Of it.
+            action: Number of the action that asked.
+            is_old: Whether it may have come by before the change was made.
+        """
+        self._versions[change] = version
+        self._marked_by[change] = action
+        if is_old:
+            self._told_old.add(change)
+
+    def reasons(self, action: int) -> Iterator[str]:
+        """What may be the reason that the code of an action does not repeat its record."""
+        for change, version in list(self._versions.items()):  # threads ask, too
+            if self._marked_by[change] != action:
+                continue
+            if change not in self._asked:
+                yield (
+                    f"the run follows version {version} of change {change!r}, and the code has "
+                    "not asked for that by here: was the question removed or renamed too early?"
+                )
+            elif change in self._told_old:
+                yield (
+                    f"the run was told version {version} of change {change!r}, since it may "
+                    "have come by before the change was made"
+                )
 
 
 class VersionedRun(Protocol):
     """What is needed of the run."""
 
     @property
-    def versions(self) -> dict[str, int]:
-        """By change, which version of it the run follows."""
+    def versions(self) -> "Versions":
+        """Which versions of changes it follows."""
         ...
 
 
@@ -59,10 +110,11 @@ def version_of(scope: VersionedScope, branch: Branch, change: str, old: int, new
         new: The newest one.
     """
     versions = scope.run.versions
-    version = versions.get(change)
+    version = versions.ask(change)
     if version is None:
         has_passed = scope.log.may_have_passed((branch.path, branch.next_position))
-        version = versions[change] = old if has_passed else new
+        version = old if has_passed else new
+        versions.decide(change, version, scope.number, is_old=has_passed)
         now = scope.services.clock.now()
         mark = VersionMarked(scope.number, branch.path, change, version, now)
         scope.add_to_next_record([mark])

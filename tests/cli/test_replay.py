@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import sys
 from typing import Any
 
@@ -119,9 +120,13 @@ def test_people_are_told_what_to_do(shop: Job) -> None:
 
     assert f"runs of agent shop in {shop.store}, replayed against today's code" == lines[0]
     assert "safe         1  the code repeats what is on record" == lines[3]
-    assert "run a, key tea (accepted): diverges" == lines[6]
-    assert lines[7].startswith("  action sell: the code no longer repeats its calls")
-    assert lines[8].startswith("what to do where it says 'diverges': guard the change by `ctx")
+    assert re.fullmatch(
+        "fingerprint of the code: [0-9a-f]{16}; actions: sell [0-9a-f]{16}", lines[6]
+    )
+    assert "run a, key tea (accepted): diverges" == lines[7]
+    assert lines[8].startswith("  action sell: the code no longer repeats its calls")
+    assert lines[8].endswith("the code of action 'sell' changed since this run began it")
+    assert lines[9].startswith("what to do where it says 'diverges': guard the change by `ctx")
     assert "an action prints" in shop.told
     assert 1 == check(shop, "renamed")
     assert "action 'sell' has begun over event 0" in shop.written

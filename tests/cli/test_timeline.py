@@ -117,6 +117,11 @@ def test_each_attempt_is_a_step() -> None:
         (RunCancelled("enough", 12.0), "run cancelled", "enough"),
         (RunRetried(12.0), "run retried", ""),
         (
+            ActionStarted(0, 0, "sell", {}, "3.11", 12.0, b"\1\2\3\4\5\6\7\10"),
+            "action started",
+            "code 0102030405060708",
+        ),
+        (
             ActionCompleted(0, 0, "sell", [], 2, [], [], 12.0),
             "action completed",
             "0 events, 2 outputs",

@@ -58,6 +58,12 @@ class Scored(Event, tag="golden.scored"):
     score: int
 
 
+class Leaving(Event, tag="golden.leaving"):
+    """An event whose class is not there for a while."""
+
+    score: int
+
+
 async def plain(number: int) -> dict[str, int]:
     """A plain value."""
     MADE.append("plain")
@@ -233,6 +239,16 @@ async def waits(event: Input, ctx: Context) -> None:
     ctx.output([version, found, sent, await ctx.durable(plain, 3)])
 
 
+async def lacks(event: Input, ctx: Context) -> Leaving:
+    """A call, and an event of the class that goes away."""
+    return Leaving(score=(await ctx.durable(plain, event.input))["number"])
+
+
+async def lacks_later(event: Leaving, ctx: Context) -> None:
+    """What waits for the class."""
+    ctx.output([await ctx.durable(plain, event.score), await ctx.durable(plain, 2)])
+
+
 async def promises(event: Input, ctx: Context) -> None:
     """Promises: one that is kept, one that is failed, one that is not completed in time."""
     kept, failed, late = (ctx.promise() for _ in range(3))
@@ -250,6 +266,13 @@ def agent_of(name: str, body: Callable[..., Coroutine[Any, Any, Any]], **options
     """An agent with one action that is fired by its inputs."""
     agent = Agent(name)
     agent.add_action("act", InputEvent, body, **options)
+    return agent
+
+
+def lacks_agent() -> Agent:
+    """The one that lacks a class for a while."""
+    agent = agent_of("lacks", lacks)
+    agent.add_action("later", Leaving, lacks_later)
     return agent
 
 
@@ -271,6 +294,7 @@ AGENTS = {
     "clears": agent_of("clears", clears),
     "overtakes": agent_of("overtakes", overtakes),
     "waits": agent_of("waits", waits),
+    "lacks": lacks_agent(),
     "promises": agent_of("promises", promises),
 }
 CODECS = {

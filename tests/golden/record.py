@@ -15,6 +15,7 @@ from durable_agents import SqliteStore, Store, Worker, WorkerSettings
 from durable_agents.errors import RunError
 from durable_agents.journal import promise_id
 from durable_agents.testing import CrashingStore
+from tests.golden import agents
 from tests.golden.agents import AGENTS, CODECS, MADE, VERSION, RefusedError
 
 FOLDER = Path(__file__).parent
@@ -123,6 +124,14 @@ async def waiting(stage: Stage) -> None:
                     await asyncio.sleep(0.001)
 
 
+async def lacking(stage: Stage) -> None:
+    """A run that is parked, since the code cannot read an event of it."""
+    await stage.crash("lacks", "lacks", 4)
+    leaving = vars(agents).pop("Leaving")
+    await stage.finish("lacks", "lacks")
+    agents.Leaving = leaving
+
+
 async def promised(stage: Stage) -> None:
     """Runs with promises: one that has ended, its fork, and one that waits for the second."""
     for run_id in ("paid", "unpaid"):
@@ -147,6 +156,7 @@ STORES = {
     "unfinished": unfinished,
     "signed": signed,
     "waiting": waiting,
+    "lacking": lacking,
     "promised": promised,
 }
 

@@ -3,6 +3,7 @@
 `record.py` makes new ones. A failure here means that runs of users would be lost by upgrading.
 """
 
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,6 +25,7 @@ from durable_agents.journal import (
 from durable_agents.serialization import Codec, Payload
 from durable_agents.store import SqliteReader
 from durable_agents.testing import assert_replays
+from durable_agents.worker import replay
 from tests.golden.agents import (
     AGENTS,
     CODECS,
@@ -55,6 +57,8 @@ FINISHED: dict[str, tuple[RunStatus, list[Any]]] = {
 KEPT = "promise-a-Ic22mUiukqZ1bnBhaWSsMDphY3Q6cm9vdDow"
 """Handed out by the run that waits."""
 SETTINGS = WorkerSettings(on_divergence="fail", shutdown_grace_seconds=0)
+
+PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 
 every_version = pytest.mark.parametrize("version", VERSIONS)
 every_store = pytest.mark.parametrize("name", STORES)
@@ -162,9 +166,14 @@ async def test_every_run_replays_against_its_agent(
         report = await assert_replays(agent, path, codec=codec_of(name), patience_seconds=0.2)
         actions += report.actions
 
-    assert {"finished": 8, "unfinished": 3, "signed": 2, "waiting": 3, "promised": 3}[
-        name
-    ] == actions
+    assert {
+        "finished": 8,
+        "unfinished": 3,
+        "signed": 2,
+        "waiting": 3,
+        "promised": 3,
+        "lacking": 2,
+    }[name] == actions
     assert [] == MADE
 
 
@@ -244,6 +253,33 @@ async def test_a_run_that_waits_goes_on_when_it_is_signalled(
     of_sent = [[12, found[0], {"sent": 1}, found[1]]]
     assert [of_sent, of_sent, [[12, found[0], 2, found[1]]]] == outputs
     assert ["plain"] == MADE
+
+
+@every_version
+async def test_a_run_that_lacked_code_goes_on_by_itself(version: str, tmp_path: Path) -> None:
+    """The class that it was parked for is there again."""
+    path = store_of(version, "lacking", tmp_path)
+
+    async with Worker(AGENTS["lacks"], store=SqliteStore(path), settings=SETTINGS) as worker:
+        assert [[{"number": 1}, {"number": 2}]] == await (
+            await worker.submit(1, id="lacks")
+        ).result()
+    assert ["plain"] == MADE
+
+
+@every_version
+async def test_unchanged_code_has_the_fingerprint_that_it_had(
+    version: str, tmp_path: Path
+) -> None:
+    """Where it is taken otherwise, all runs of earlier releases seem to have other code."""
+    async with SqliteReader(store_of(version, "lacking", tmp_path)) as reader:
+        starts = [e for _, e in await entries(reader) if isinstance(e, ActionStarted)]
+        replayed = [a async for a in replay(AGENTS["lacks"], reader)]
+
+    assert {8} == {len(started.code) for started in starts}
+    is_comparable = all(started.python == PYTHON for started in starts)
+    expected = "none" if is_comparable else "unknown"
+    assert [expected] * 2 == [action.code_change for action in replayed]
 
 
 @every_version

@@ -59,7 +59,7 @@ DIGEST = b"0123456789abcdef"
 ENTRIES: list[Entry] = [
     RunAccepted("run-1", "shop", "order-7", PAYLOAD, 1.0, is_event=True),
     RunTakenOver("worker 2", 2.0),
-    ActionStarted(0, 0, "charge", {"a.b": UPDATE}, "3.11", 3.0),
+    ActionStarted(0, 0, "charge", {"a.b": UPDATE}, "3.11", 3.0, b"\1\2\3\4\5\6\7\10"),
     CallBegun(0, "/1.fetch.0", 2, "shop:charge", DIGEST, "card='c'", 1, 4.0),
     CallSettled(0, "", 0, "shop:charge", DIGEST, "1", False, PAYLOAD, 1, True, 5.0),
     CallAbandoned(0, "", 1, "shop:charge", DIGEST, "2", False, 6.0),
@@ -70,7 +70,7 @@ ENTRIES: list[Entry] = [
     ActionFailed(0, 1, PAYLOAD, 11.0),
     RunCompleted(12.0),
     RunFailed(-1, PAYLOAD, 13.0),
-    RunParked("a call is in doubt", 14.0),
+    RunParked("a call is in doubt", 14.0, lacks_code=True),
     RunCancelled("by hand", 15.0),
     RunRetried(16.0),
     CallResolved(1, "/1.a", 2, "shop:charge", b"00ff", 17.0),
@@ -117,10 +117,15 @@ def test_tags_of_entries_are_on_disk_and_never_change() -> None:
 
 def test_an_entry_without_its_later_fields_is_read_with_their_defaults() -> None:
     """Journals of earlier releases lack the fields that were added since."""
-    content = msgspec.msgpack.encode([[1, "run-1", "shop", "k", ["plain", b"\xc0"], 1.0]])
+    accepted = [1, "run-1", "shop", "k", ["plain", b"\xc0"], 1.0]
+    started, parked = [3, 0, 0, "charge", {}, "3.11", 2.0], [14, "in doubt", 3.0]
+    content = msgspec.msgpack.encode([accepted, started, parked])
 
-    expected = RunAccepted("run-1", "shop", "k", PAYLOAD, 1.0, is_event=False)
-    assert [expected] == decode_row(7, sealed(7, content), "shop.db")
+    assert [
+        RunAccepted("run-1", "shop", "k", PAYLOAD, 1.0, is_event=False),
+        ActionStarted(0, 0, "charge", {}, "3.11", 2.0, code=b""),
+        RunParked("in doubt", 3.0, lacks_code=False),
+    ] == decode_row(7, sealed(7, content), "shop.db")
 
 
 def test_every_flipped_bit_of_a_row_is_noticed() -> None:

@@ -299,6 +299,16 @@ def test_a_run_that_is_put_back_to_work_keeps_what_had_settled(ending: Entry) ->
     assert [("", 0)] == list(state.actions[0, "charge"].records)
 
 
+def test_a_run_that_lacks_code_does_so_until_it_goes_on() -> None:
+    """It may be parked for another reason later."""
+    lacks = RunParked("the class is gone", 9.0, lacks_code=True)
+
+    assert fold(ACCEPTED, STARTED, lacks).lacks_code
+    assert not fold(ACCEPTED, STARTED, lacks, RunRetried(10.0)).lacks_code
+    assert not fold(ACCEPTED, STARTED, lacks, RunParked("in doubt", 10.0)).lacks_code
+    assert not fold(ACCEPTED, STARTED).lacks_code
+
+
 def test_starts_are_counted_until_something_new_is_on_record() -> None:
     """A call that kills its process would kill the next one, too."""
     over = RunTakenOver("worker", 3.0)
@@ -399,7 +409,8 @@ def test_the_first_mark_of_a_change_counts() -> None:
     again = VersionMarked(0, "/1.f", "a", 2, 4.0)
     over = RunTakenOver("w", 5.0)
 
-    assert {"a": 1, "b": 2} == fold(STARTED, one, other, again).versions
+    state = fold(STARTED, one, other, again)
+    assert ({"a": 1, "b": 2}, {"a": 0, "b": 0}) == (state.versions, state.marked_by)
     assert 2 == fold(STARTED, over, one, over).starts_without_progress
 
 

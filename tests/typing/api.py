@@ -170,4 +170,5 @@ async def steer() -> None:
 
 def run_it() -> None:
     """For scripts."""
+    assert_type(agent.fingerprint, str)
     assert_type(run_agent(agent, [Order(1)], store=SqliteStore("agents.db")), list[Any])

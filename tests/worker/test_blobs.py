@@ -22,8 +22,10 @@ from durable_agents import (
     InMemoryStore,
     InputEvent,
     RetryPolicy,
+    RunError,
     RunFailedError,
     RunnerContext,
+    RunParkedError,
     SqliteStore,
     Store,
     durable,
@@ -256,25 +258,30 @@ async def test_pickles_come_back_where_they_are_allowed(
 
 @pytest.mark.parametrize("text", ["small", "large" * 1_000])
 @pytest.mark.parametrize(
-    ("reader", "problem"),
+    ("reader", "error", "problem"),
     [
-        (Codec(pickle="refuse", secret=b"one"), 'pickle="refuse"'),
-        (Codec(pickle="signed", secret=b"two"), "not signed with this codec's secret"),
-        (Codec(), "it is signed"),
+        (Codec(pickle="refuse", secret=b"one"), RunFailedError, 'pickle="refuse"'),
+        (
+            Codec(pickle="signed", secret=b"two"),
+            RunParkedError,
+            "its input cannot be read: .*not signed with this codec's secret",
+        ),
+        (Codec(), RunParkedError, "its input cannot be read: .*it is signed"),
     ],
     ids=["refuse", "another secret", "no secret"],
 )
 async def test_pickles_are_not_read_where_they_are_not_allowed(
-    reader: Codec, problem: str, text: str, tmp_path: Path
+    reader: Codec, error: type[RunError], problem: str, text: str, tmp_path: Path
 ) -> None:
-    """The run fails with the reason; nothing is called a second time in place of it."""
+    """The run says why it does not go on; nothing is called a second time in place of it."""
     store = SqliteStore(tmp_path / "agents.db")
     agent, odds = await keep_odd(store, SIGNED, text)
 
-    with pytest.raises(RunFailedError, match=problem) as raised:
+    with pytest.raises(error, match=problem) as raised:
         await finish(agent, store, codec=reader)
 
-    assert isinstance(raised.value.__cause__, DecodeError)
+    is_failed = error is RunFailedError
+    assert is_failed == isinstance(raised.value.__cause__, DecodeError)
     assert 1 == odds.made
 
 
@@ -297,12 +304,13 @@ async def test_a_value_that_needs_a_pickle_is_not_recorded_where_they_are_refuse
 async def test_an_unsigned_store_is_not_read_by_who_has_a_secret(
     text: str, tmp_path: Path
 ) -> None:
-    """What anybody could have written is not unpickled."""
+    """What anybody could have written is not unpickled; who has none goes on with it."""
     store = SqliteStore(tmp_path / "agents.db")
     agent, odds = await keep_odd(store, Codec(), text)
 
-    with pytest.raises(RunFailedError, match="not signed with this codec's secret"):
+    with pytest.raises(RunParkedError, match="not signed with this codec's secret"):
         await finish(agent, store, codec=SIGNED)
+    assert [text] == await finish(agent, store)
     assert 1 == odds.made
 
 

@@ -55,10 +55,10 @@ def daily(value: Any = "report", **options: Any) -> Agent:
     return reports().schedule("0 9 * * *", value, **defaults | options)
 
 
-def nine(day: int) -> str:
+def nine(day: int, agent: str = "reports:") -> str:
     """Id of the run of nine o'clock, so many days after the Sunday."""
     moment = (SUNDAY + timedelta(days=day)).replace(hour=9)
-    return f"schedule:daily:{moment.isoformat()}"
+    return f"schedule:{agent}daily:{moment.isoformat()}"
 
 
 async def rests(clock: ManualClock) -> None:
@@ -281,7 +281,7 @@ async def test_no_crash_loses_a_moment_or_repeats_one(commits: bool) -> None:
         await inner.open("a reader")
         outputs = await inner.outputs(after=0, limit=100)
 
-        days = [nine(day) for day in range(1, 4)]
+        days = [nine(day, "tested:") for day in range(1, 4)]
         assert days == await submitted(inner)
         assert days == [row.run_id for row in outputs]
         # One call may have been in doubt.
@@ -367,7 +367,7 @@ async def test_a_function_that_fails_fails_no_other_moment(
         await rests(clock)
         clock.advance(DAY)
         await rests(clock)
-        assert ["schedule:ten:2026-11-23T10:00:00+00:00"] == await submitted(memory)
+        assert ["schedule:reports:ten:2026-11-23T10:00:00+00:00"] == await submitted(memory)
         is_broken = False
         clock.advance(DAY)
         await rests(clock)
@@ -426,21 +426,55 @@ async def test_a_store_that_is_damaged_is_told_once_for_each_moment(
     assert 1 == caplog.text.count("StoreDamagedError: ")
 
 
-async def test_agents_that_share_a_store_are_told_of_a_name_that_is_taken(
+def daily_of(name: str) -> Agent:
+    """Another agent, with a schedule of the same name."""
+    return reports(name).schedule("0 9 * * *", name, name="daily", zone="Europe/Berlin")
+
+
+async def test_agents_of_one_store_may_have_schedules_of_one_name(
+    store: Store, clock: ManualClock
+) -> None:
+    """Each has its runs, its moments, and what it missed."""
+    await lived(daily(), store, clock)
+    await lived(daily_of("other"), store, clock)
+    clock.advance(DAY)
+
+    assert [nine(1)] == await lived(daily(), store, clock)
+    both = [nine(1), nine(1, "other:")]
+    assert both == await lived(daily_of("other"), store, clock)
+    assert both == await lived(daily(), store, clock)
+    async with life(daily_of("other"), store, clock=clock) as worker:
+        assert ["other"] == await (await worker.submit("", id=nine(1, "other:"))).result()
+
+
+async def test_a_moment_that_was_submitted_under_an_earlier_id_is_not_submitted_again(
+    store: Store, clock: ManualClock
+) -> None:
+    """The worker died before it noted that; other agents' moments are their own."""
+    await lived(daily(), store, clock)
+    await lived(daily_of("other"), store, clock)
+    async with life(reports(), store, clock=clock) as worker:
+        await worker.submit("as it was submitted then", id=nine(1, ""))
+        await worker.drain()
+    clock.advance(DAY)
+
+    assert [nine(1, "")] == await lived(daily(), store, clock)
+    both = [nine(1, ""), nine(1, "other:")]
+    assert both == await lived(daily_of("other"), store, clock)
+    assert [*both, nine(2)] == await lived(daily(), store, clock, DAY)
+
+
+async def test_a_moment_whose_id_was_taken_by_hand_is_passed_over_and_told(
     memory: InMemoryStore, clock: ManualClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     """One's run is none of the other's."""
     await lived(daily(), memory, clock)
-    other = reports("other").schedule("0 9 * * *", "x", name="daily", zone="Europe/Berlin")
-    await lived(other, memory, clock)
+    async with life(reports("other"), memory, clock=clock) as worker:
+        await worker.submit("by hand", id=nine(1))
     clock.advance(DAY)
 
     assert [nine(1)] == await lived(daily(), memory, clock)
-    assert [nine(1)] == await lived(other, memory, clock)
-    told = (
-        f"{nine(1)} is a run of agent 'reports' already: give schedule 'daily' of agent 'other'"
-    )
-    assert told in caplog.text
+    assert f"{nine(1)} is a run of agent 'other' already" in caplog.text
 
 
 class Ticking(ManualClock):

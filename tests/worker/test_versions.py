@@ -57,8 +57,10 @@ def gate() -> Gate:
     return Gate()
 
 
-def one_after_the_other(calls: Calls, gate: Gate, ask: Ask, *, place: int = 1) -> Agent:
-    """An agent that asks before its call of a place, and ends its first life behind call 1."""
+def one_after_the_other(
+    calls: Calls, gate: Gate, ask: Ask, *, place: int = 1, behind: int = 1
+) -> Agent:
+    """An agent that asks before its call of a place, and ends its first life behind a call."""
 
     async def act(event: InputEvent[int], ctx: RunnerContext) -> None:
         del event
@@ -68,7 +70,7 @@ def one_after_the_other(calls: Calls, gate: Gate, ask: Ask, *, place: int = 1) -
             if position == place:
                 version = ask(ctx)
             done.append(await ctx.durable(calls.echo, f"{position} of {version}"))
-            if position == 1:
+            if position == behind:
                 await gate.wait()
         ctx.output(done)
 
@@ -173,6 +175,140 @@ async def test_a_version_that_is_no_longer_supported_parks_the_run(  # noqa: PLR
     (done,) = await retried(one_after_the_other(calls, gate, first), memory)
     assert ["0 of 1", "1 of 2", "2 of 2"] == done
     assert 3 == len(calls.made)
+
+
+def removed(ctx: RunnerContext) -> int:
+    """The question is gone, and with it the old way."""
+    del ctx
+    return 2
+
+
+def renamed(ctx: RunnerContext) -> int:
+    """The question has another name, which no run has an answer for."""
+    return ctx.version("loudness", 2, 3)
+
+
+def raised(ctx: RunnerContext) -> int:
+    """The old way is gone, the question is not."""
+    return ctx.version(CHANGE, 2, 2)
+
+
+NOT_ASKED = (
+    "the run follows version 1 of change 'louder', and the code has not asked for that by"
+)
+TOLD_OLD = "the run was told version 2 of change 'louder', since it may have come by before"
+
+
+@pytest.mark.parametrize(
+    ("ask", "told"),
+    [(removed, NOT_ASKED), (renamed, NOT_ASKED), (raised, "supports only 2: retry the run")],
+)
+async def test_a_question_that_went_too_early_is_named(
+    calls: Calls, memory: InMemoryStore, ask: Ask, told: str
+) -> None:
+    """The run follows the old way, and nothing of it is lost: with the question it goes on."""
+    for release, behind in ((silent, 0), (first, 1)):
+        gate = Gate()
+        agent = one_after_the_other(calls, gate, release, place=0, behind=behind)
+        await interrupt(agent, memory, gate, FAIL)
+    opened = Gate()
+    opened.open()
+    agent = one_after_the_other(calls, opened, ask, place=0)
+
+    with pytest.raises(AssertionError, match=told):
+        await assert_replays(agent, memory)
+    with pytest.raises(RunParkedError, match=told):
+        await finish(agent, memory, FAIL)
+
+    (done,) = await retried(one_after_the_other(calls, opened, first, place=0), memory)
+    assert ["0 of 1", "1 of 1", "2 of 1"] == done
+    assert 3 == len(calls.made)
+
+
+async def test_a_run_without_an_answer_that_came_by_is_told_so_when_it_diverges(
+    calls: Calls, gate: Gate, memory: InMemoryStore
+) -> None:
+    """It was told the oldest version that there is by then, which is not what it did."""
+    await interrupt(one_after_the_other(calls, gate, silent, place=1), memory, gate, FAIL)
+    agent = one_after_the_other(calls, gate, raised, place=1)
+
+    with pytest.raises(AssertionError, match=TOLD_OLD):
+        await assert_replays(agent, memory)
+    with pytest.raises(RunParkedError, match=f"recorded echo.*now echo.*; {TOLD_OLD}"):
+        await finish(agent, memory, FAIL)
+
+
+async def test_a_divergence_elsewhere_does_not_blame_a_question(
+    calls: Calls, gate: Gate, memory: InMemoryStore
+) -> None:
+    """One that was asked and answered from the record, or that another action asked."""
+
+    class Later(Event):
+        pass
+
+    def make(text: str) -> Agent:
+        async def earlier(event: InputEvent[int], ctx: RunnerContext) -> Later:
+            del event
+            ctx.version("of another action", 1, 2)
+            return Later()
+
+        async def later(event: Later, ctx: RunnerContext) -> None:
+            del event
+            version = first(ctx)
+            await ctx.durable(calls.echo, f"{text} of {version}")
+            await gate.wait()
+
+        agent = Agent("tested")
+        agent.add_action("earlier", InputEvent, earlier)
+        return agent.add_action("later", Later, later)
+
+    await interrupt(make("one"), memory, gate, FAIL)
+
+    with pytest.raises(RunParkedError, match=r"now echo\('other of 2'\)") as parked:
+        await finish(make("other"), memory, FAIL)
+    assert "change" not in str(parked.value).partition("now echo")[2].replace("changed", "")
+
+
+def two_questions(calls: Calls, gate: Gate, *order: str) -> Agent:
+    """An agent that asks for two changes, in some order, then makes its calls."""
+
+    async def act(event: InputEvent[int], ctx: RunnerContext) -> None:
+        del event
+        told = {change: ctx.version(change, 1, 2) for change in order}
+        done = [await ctx.durable(calls.echo, [told[change] for change in ("one", "other")])]
+        await gate.wait()
+        ctx.output([*done, await ctx.durable(calls.echo, sorted(told.items()))])
+
+    return agent_of(act)
+
+
+@pytest.mark.parametrize("guarded", [(), ("one",), ("one", "other")])
+async def test_questions_may_change_places(
+    calls: Calls, gate: Gate, memory: InMemoryStore, guarded: tuple[str, ...]
+) -> None:
+    """Answers are found by the name of the change, whichever the code asks for first."""
+
+    def before(*order: str) -> Agent:
+        async def act(event: InputEvent[int], ctx: RunnerContext) -> None:
+            del event
+            told = {"one": 1, "other": 1} | {c: ctx.version(c, 1, 2) for c in order}
+            await ctx.durable(calls.echo, [told[change] for change in ("one", "other")])
+            await gate.wait()
+
+        return agent_of(act)
+
+    await interrupt(before(*guarded), memory, gate, FAIL)
+    versions = {c: 2 if c in guarded else 1 for c in ("one", "other")}
+
+    for order in (("one", "other"), ("other", "one")):
+        assert 1 == (await assert_replays(two_questions(calls, gate, *order), memory)).actions
+    (done,) = await finish(two_questions(calls, gate, "other", "one"), memory, FAIL)
+
+    assert [list(versions.values()), [list(pair) for pair in versions.items()]] == [
+        done[0],
+        [list(pair) for pair in done[1]],
+    ]
+    assert 2 == len(calls.made)
 
 
 def branches(calls: Calls, gate: Gate, ask: Ask) -> Agent:
