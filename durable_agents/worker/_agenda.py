@@ -28,7 +28,7 @@ class StoredRun(msgspec.Struct, frozen=True, gc=False):
     state: RunState | None
     """What is on record beyond the acceptance; None where nothing can be."""
     is_ordered: bool = True
-    """Whether inputs may come that are ordered with it; False: nobody gave it a key or an id."""
+    """Whether inputs may come that are ordered with it; False: it has no key and no id."""
 
 
 class Agenda:
