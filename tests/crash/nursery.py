@@ -31,7 +31,7 @@ def python(module: str, *arguments: str) -> list[str]:
 
 
 def _unmeasured(environment: Mapping[str, str]) -> dict[str, str]:
-    """Without coverage: lives end before they could write its figures, and it slows them down."""
+    """Without coverage: it is slow, and lives end before they could write its figures."""
     return {name: value for name, value in environment.items() if "COVERAGE_" not in name}
 
 
