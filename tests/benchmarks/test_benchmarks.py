@@ -19,6 +19,7 @@ ROOT = Path(__file__).parent.parent.parent
 
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.tools,
     pytest.mark.timeout(120),
     pytest.mark.skipif(sys.platform != "linux", reason="measures are read from Linux's /proc"),
 ]

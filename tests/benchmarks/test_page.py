@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+pytestmark = pytest.mark.tools
+
 ROOT = Path(__file__).parent.parent.parent
 PAGE, README = Path("docs/performance.md"), Path("README.md")
 CIRCUMSTANCES = {

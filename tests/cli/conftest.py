@@ -1,5 +1,6 @@
 """An environment with something to find in it, and a place for stores."""
 
+import gc
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +12,17 @@ from tests.cli._kit import install
 
 
 @pytest.fixture
-def site(tmp_path: Path) -> Path:
+def little_to_look_through(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Commands that look for garbage first would search what all the tests have imported."""
+    unfreeze = gc.unfreeze
+    gc.freeze()
+    monkeypatch.setattr(gc, "unfreeze", lambda: None)
+    yield
+    unfreeze()
+
+
+@pytest.fixture
+def site(tmp_path: Path, little_to_look_through: None) -> Path:  # noqa: ARG001 -- works by being there
     """A site-packages folder: one file was changed, another one is gone."""
     folder = tmp_path / "site-packages"
     files = {
@@ -34,7 +45,10 @@ def store(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def job(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    little_to_look_through: None,  # noqa: ARG001 -- works by being there
 ) -> Iterator[Job]:
     """An agent and its inputs; its module is forgotten afterwards."""
     monkeypatch.setattr(sys, "path", [*sys.path])

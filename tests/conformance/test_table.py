@@ -18,6 +18,8 @@ from tests.conformance._table import (
     summary,
 )
 
+pytestmark = pytest.mark.tools
+
 ROOT = Path(__file__).parents[2]
 SHOWN = Row("XY-01", "it holds")
 DECIDED = Row("XY-02", "it is decided otherwise", not_applicable="the design says so")

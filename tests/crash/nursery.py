@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from threading import Lock
 from types import TracebackType
@@ -29,6 +30,11 @@ def python(module: str, *arguments: str) -> list[str]:
     return [sys.executable, "-c", start, *arguments]
 
 
+def _unmeasured(environment: Mapping[str, str]) -> dict[str, str]:
+    """Without coverage: it is slow, and lives end before they could write its figures."""
+    return {name: value for name, value in environment.items() if "COVERAGE_" not in name}
+
+
 class Nursery:
     """An interpreter that forks for each life, one after the other.
 
@@ -43,7 +49,7 @@ class Nursery:
             python("tests.crash.child"),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            env=os.environ | {"PYTHONHASHSEED": str(hash_seed)},
+            env=_unmeasured(os.environ) | {"PYTHONHASHSEED": str(hash_seed)},
         )
 
     def __enter__(self) -> Self:

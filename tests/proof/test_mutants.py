@@ -9,9 +9,12 @@ from tests.proof import mutants
 from tests.proof.__main__ import LAYERS
 from tests.proof.mutants import PROJECT, Mutant, known
 
-pytestmark = pytest.mark.skipif(
-    not (PROJECT / "durable_agents").is_dir(), reason="mutants are made of a checkout"
-)
+pytestmark = [
+    pytest.mark.tools,
+    pytest.mark.skipif(
+        not (PROJECT / "durable_agents").is_dir(), reason="mutants are made of a checkout"
+    ),
+]
 
 MUTANTS = known()
 PROMISED = {
