@@ -248,7 +248,7 @@ class Dispatcher:
         else:
             self.dispatch()
 
-    def stay(self, run: ActiveRun, error: StoreError | None) -> None:
+    def stay(self, run: ActiveRun, error: BaseException | None) -> None:
         """A run that was about to leave memory goes on from its record."""
         self.scheduler.wake(run.key)
         if error is None:

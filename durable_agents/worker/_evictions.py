@@ -60,7 +60,7 @@ class Host(Protocol):
         """A run that was away goes on: it is active on return, or takes the next free place."""
         ...
 
-    def stay(self, run: ActiveRun, error: StoreError | None) -> None:
+    def stay(self, run: ActiveRun, error: BaseException | None) -> None:
         """A run that was about to leave goes on from its record."""
         ...
 
@@ -136,6 +136,9 @@ class Evictions:
             self._kept[number] -= 1
             if not self._kept[number]:
                 del self._kept[number]
+                if (run := self._host.active.get(number)) is not None:
+                    self._host.resting.reconsider(run)
+                    self.make_room()
 
     def _may_leave(self, run: ActiveRun) -> bool:
         return run.may_leave and run.number not in self._kept
@@ -221,7 +224,7 @@ class Evictions:
             self._settle(leaving)
             return
         error = future.exception()
-        if isinstance(error, StoreError):
+        if error is not None:
             self._stay(leaving, error)
             return
         self.count += 1
@@ -230,7 +233,7 @@ class Evictions:
         self._expect(leaving.due)
         self._host.dispatch()
 
-    def _stay(self, leaving: _Leaving, error: StoreError | None) -> None:
+    def _stay(self, leaving: _Leaving, error: BaseException | None) -> None:
         self._settle(leaving)
         self._host.stay(leaving.run, error)
 
@@ -283,10 +286,14 @@ class Evictions:
                 return
             returning = [self._begin_return(row.number) for row in away]
             try:
-                await asyncio.gather(*(self._wake(row, at_once=False) for row in away))
+                # All of them, also where one fails: none may be on its way unknown to us.
+                wakes = (self._wake(row, at_once=False) for row in away)
+                results = await asyncio.gather(*wakes, return_exceptions=True)
             finally:
                 for future in returning:
                     self._end_return(future, None)
+            if (error := next(filter(None, results), None)) is not None:
+                raise error
 
     def _is_away(self, number: int, returned: set[int]) -> bool:
         """Whether a run that was found to wait still does: the store was read a moment ago."""

@@ -73,6 +73,12 @@ class Resting:
             self._stays.add(run)
         return None
 
+    def reconsider(self, run: ActiveRun) -> None:
+        """What kept a run that rests in memory is gone: it may leave, after the others."""
+        if run in self._stays:
+            self._stays.remove(run)
+            self._at_rest[run] = None
+
     def _look_later(self) -> None:
         self._timer = self._loop.call_later(_QUIET_SECONDS, self._look, context=Context())
 

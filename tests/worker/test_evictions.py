@@ -70,6 +70,15 @@ async def become(worker: Worker, **figures: int) -> None:
     pytest.fail(f"the worker has come to {found}, expected {figures}")
 
 
+async def asleep(clock: ManualClock) -> None:
+    """Let the loop turn until somebody sleeps."""
+    for _ in range(20_000):
+        if clock.sleeping_count:
+            return
+        await asyncio.sleep(0)
+    pytest.fail("nobody sleeps")
+
+
 async def evicted(worker: Worker, key: str = "key") -> Run:
     """Input "run" of a worker with room for one, when another one has made it leave."""
     run = await worker.submit(1, key=key, id="run")
@@ -138,6 +147,7 @@ async def test_a_wrong_signal_is_refused_for_a_run_that_is_away(
         run = await evicted(worker)
         with pytest.raises(InputError, match="does not fit int"):
             await worker.signal("run", "go", "seven")
+        await become(worker, resting=1, evicted=1)
         assert await worker.signal("run", "go", 7)
         assert [7] == await run.result()
 
@@ -409,6 +419,40 @@ async def test_a_run_that_is_paused_comes_back_after_the_pause(
         assert [7] == await run.result()
 
 
+class Stumbling(InMemoryStore):
+    """A store that cannot take back that a run waits, for a while."""
+
+    is_down = False
+
+    def append(self, write: Write) -> asyncio.Future[int]:
+        if write.status is RunStatus.ACCEPTED and self.is_down:
+            future: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+            future.set_exception(StoreUnavailableError("stumbling", "not now"))
+            return future
+        return super().append(write)
+
+
+async def test_runs_that_are_due_come_back_when_the_store_works_again(
+    clock: ManualClock,
+) -> None:
+    """It is asked again after `store_retry_seconds`; until then a signal is refused."""
+    store = Stumbling()
+    async with life(agent_with(sleeps), store, ONE, clock=clock) as worker:
+        runs = [await worker.submit(1) for _ in range(3)]
+        await become(worker, resting=1, evicted=2)
+        await worker.submit(0)
+        await become(worker, evicted=3)
+        store.is_down = True
+        clock.advance(DAY)
+        await asleep(clock)  # before the store is asked again
+        with pytest.raises(StoreUnavailableError, match="not now"):
+            await worker.signal(runs[0].id, "go")
+        assert 3 == worker.statistics().evicted
+        store.is_down = False
+        clock.advance(1)
+        assert [["slept"]] * 3 == [await run.result() for run in runs]
+
+
 class Refusing(InMemoryStore):
     """A store that cannot note once that a run waits."""
 
@@ -432,11 +476,10 @@ async def test_a_run_stays_where_the_store_cannot_note_that_it_waits(
         run = await worker.submit(1)
         await become(worker, resting=1)
         await worker.submit(0)
-        for _ in range(1000):
-            if clock.sleeping_count and not store.refusals:
-                break
+        while store.refusals:  # noqa: ASYNC110 - the store knows no event of ours
             await asyncio.sleep(0)
-        clock.advance(1)  # before a run is taken up again
+        await asleep(clock)  # before it is taken up again
+        clock.advance(1)
         await become(worker, resting=1, evicted=1)
         clock.advance(DAY)
         assert ["slept"] == await run.result()
