@@ -15,6 +15,16 @@ from durable_agents.worker._commands import (
     SignalRun,
 )
 from durable_agents.worker._current import CallInfo
+from durable_agents.worker._decisions import (
+    UNSET,
+    cancel,
+    fork_id,
+    prune,
+    put_back,
+    resolution,
+    retention,
+    retry,
+)
 from durable_agents.worker._handle import Run
 from durable_agents.worker._outputs import Output
 from durable_agents.worker._replay import (
@@ -27,16 +37,6 @@ from durable_agents.worker._replay import (
 )
 from durable_agents.worker._run_agent import arun_agent, run_agent
 from durable_agents.worker._settings import WorkerSettings
-from durable_agents.worker._steering import (
-    UNSET,
-    cancel,
-    fork_id,
-    prune,
-    put_back,
-    resolution,
-    retention,
-    retry,
-)
 from durable_agents.worker._visit import Executed, carry_out
 from durable_agents.worker._worker import Worker, WorkerStatistics
 

@@ -13,7 +13,7 @@ from durable_agents.journal import SignalReceived
 from durable_agents.serialization import Codec
 from durable_agents.store import Pause, Store
 from durable_agents.worker._completion import check_name, complete, completion_of
-from durable_agents.worker._steering import (
+from durable_agents.worker._decisions import (
     UNSET,
     Decide,
     cancel,

@@ -19,8 +19,8 @@ from durable_agents.errors import (
 from durable_agents.journal import SignalReceived, is_promise, promise_name, promise_of
 from durable_agents.serialization import Codec, Payload
 from durable_agents.store import Store, Write, name_of, state_of
+from durable_agents.worker._decisions import find
 from durable_agents.worker._promises import FAILURE
-from durable_agents.worker._steering import find
 
 __all__ = ["Completion", "check_name", "complete", "completion_of"]
 

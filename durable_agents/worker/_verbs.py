@@ -8,13 +8,8 @@ from durable_agents.errors import RunError, RunStateError
 from durable_agents.journal import SignalReceived
 from durable_agents.store import NewRun, Pause
 from durable_agents.worker._completion import check_name, complete, completion_of
-from durable_agents.worker._endings import output_rows
-from durable_agents.worker._handle import Run
-from durable_agents.worker._outputs import Output, as_output, follow
-from durable_agents.worker._services import Services
-from durable_agents.worker._steering import (
+from durable_agents.worker._decisions import (
     UNSET,
-    Steering,
     check_fork,
     edit,
     fork,
@@ -24,6 +19,11 @@ from durable_agents.worker._steering import (
     retention,
     retry,
 )
+from durable_agents.worker._endings import output_rows
+from durable_agents.worker._handle import Run
+from durable_agents.worker._outputs import Output, as_output, follow
+from durable_agents.worker._services import Services
+from durable_agents.worker._steering import Steering
 
 __all__ = ["RunVerbs", "check_text"]
 

@@ -35,7 +35,7 @@ from durable_agents.journal import (
 )
 from durable_agents.serialization import Codec
 from durable_agents.testing import CrashingStore
-from durable_agents.worker._steering import fork
+from durable_agents.worker._decisions import fork
 from tests.proof.model_engine import Functions, Witness, agent_of
 from tests.proof.model_reference import Outcome, returned, wrong
 from tests.proof.model_tree import Kind, Node, answer, feed, nodes, origin, spelt

@@ -26,7 +26,7 @@ from durable_agents.journal import RunStatus, RunTakenOver, SignalReceived
 from durable_agents.serialization import Codec
 from durable_agents.store import Write
 from durable_agents.testing import ManualClock, every_crash_point
-from durable_agents.worker._steering import signal
+from durable_agents.worker._decisions import signal
 from tests.worker._kit import Calls, Gate, KilledStore, agent_of, entries, life, passes
 
 DAY = 86_400.0
