@@ -623,7 +623,7 @@ def test_the_folder_of_a_file_that_is_run_is_one_program(tmp_path: Path) -> None
         capture_output=True,
         text=True,
         check=True,
-        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
+        env=os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])},
     )
 
     assert "True\nFalse\n" == done.stdout
