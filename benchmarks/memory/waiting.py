@@ -52,7 +52,7 @@ async def fill(path: Path, runs: int, resident: int) -> dict[str, float]:
             await asyncio.gather(*(filling.submit(n, id=f"run-{n}") for n in numbers))
             if start % LOOKED_AFTER == 0:
                 most = max(most, resident_bytes())
-        while filling.statistics().evicted < runs - resident:
+        while filling.statistics().evicted < runs - resident:  # noqa: ASYNC110 - nothing tells
             await asyncio.sleep(0.05)
         most = max(most, resident_bytes())
         seconds = time.perf_counter() - began
