@@ -8,7 +8,7 @@ from durable_agents.actions import Action
 from durable_agents.agent import AgentPlan
 from durable_agents.errors import DecodeError
 from durable_agents.events import Event, EventRecord, InputEvent, type_name_of
-from durable_agents.journal import ActionState, RunState, SentEvent
+from durable_agents.journal import ActionState, RunAccepted, RunState, SentEvent
 from durable_agents.serialization import Codec, Payload
 
 __all__ = ["Agenda", "StoredRun"]
@@ -29,6 +29,19 @@ class StoredRun(msgspec.Struct, frozen=True, gc=False):
     """What is on record beyond the acceptance; None where nothing can be."""
     is_ordered: bool = True
     """Whether inputs may come that are ordered with it; False: it has no key and no id."""
+
+    @classmethod
+    def of(cls, number: int, accepted: RunAccepted, state: RunState) -> "StoredRun":
+        """A run as its journal has it."""
+        return cls(
+            number=number,
+            run_id=accepted.run_id,
+            key=accepted.key,
+            input=accepted.input,
+            is_event=accepted.is_event,
+            accepted_at=accepted.at,
+            state=state,
+        )
 
 
 class Agenda:

@@ -239,8 +239,7 @@ class Evictions:
 
     def _settle(self, leaving: _Leaving) -> None:
         del self._leaving[leaving.run.number]
-        if not leaving.done.done():
-            leaving.done.set_result(None)
+        leaving.done.set_result(None)
 
     def _expect(self, due: float | None) -> None:
         """Look at the store when somebody is due, or sooner."""

@@ -49,15 +49,17 @@ class ActionTasks:
     @property
     def make_call(self) -> bool:
         """Whether the function of a durable call runs in any of them."""
-        steps = [task.get_coro() for task in (self.root, *(self.children or ())) if task]
-        return any(isinstance(one, InBranch) and one.call is not None for one in steps)
+        return any(steps.call is not None for steps in self._steps_of_each())
 
     @property
     def paths(self) -> Generator[str]:
         """The branch of each task that has not ended."""
+        return (steps.branch.path for steps in self._steps_of_each())
+
+    def _steps_of_each(self) -> "Generator[InBranch[Any]]":
         for task in (self.root, *(self.children or ())):
-            if task is not None and isinstance(one := task.get_coro(), InBranch):
-                yield one.branch.path
+            if task is not None and isinstance(steps := task.get_coro(), InBranch):
+                yield steps
 
     def take_in(self, task: asyncio.Task[Any]) -> None:
         """Another one has started."""

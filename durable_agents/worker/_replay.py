@@ -434,12 +434,4 @@ class _Stage:
 def _stored(row: RunRow, rows: list[tuple[int, list[Entry]]]) -> StoredRun:
     accepted = rows[0][1][0]
     assert isinstance(accepted, RunAccepted), "the first entry of a journal is its acceptance"
-    return StoredRun(
-        number=row.number,
-        run_id=row.run_id,
-        key=row.key,
-        input=accepted.input,
-        is_event=accepted.is_event,
-        accepted_at=accepted.at,
-        state=RunState.of(rows),
-    )
+    return StoredRun.of(row.number, accepted, RunState.of(rows))

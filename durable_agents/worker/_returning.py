@@ -61,17 +61,8 @@ async def _put_back(row: RunRow, plan: AgentPlan, services: Services) -> bool:
     accepted, state = await state_of(store, row.number)
     if not state.lacks_code:
         return False
-    stored = StoredRun(
-        number=row.number,
-        run_id=row.run_id,
-        key=row.key,
-        input=accepted.input,
-        is_event=accepted.is_event,
-        accepted_at=accepted.at,
-        state=state,
-    )
     blobs = Blobs(await store.blobs(row.number))
-    agenda = Agenda(stored, plan)
+    agenda = Agenda(StoredRun.of(row.number, accepted, state), plan)
     try:
         agenda.build(state, services.codec.for_run(blobs))
     except Exception as error:  # noqa: BLE001 - a condition, which would fail the run

@@ -170,17 +170,7 @@ class TakeOver:
             # In a task of its own: this one may hold the place on probation.
             self._host.read(self.load(accepted.key, number), f"load run {number}")
             return None
-        return self._host.start(
-            StoredRun(
-                number=number,
-                run_id=accepted.run_id,
-                key=accepted.key,
-                input=accepted.input,
-                is_event=accepted.is_event,
-                accepted_at=accepted.at,
-                state=state,
-            )
-        )
+        return self._host.start(StoredRun.of(number, accepted, state))
 
     async def _give_up(self, number: int, run_id: str) -> RunStatus:
         """A run whose starts killed their workers becomes a dead letter."""
