@@ -12,6 +12,8 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any, TypeAlias
 
+import pytest
+
 from durable_agents import (
     Agent,
     InMemoryStore,
@@ -25,6 +27,7 @@ from durable_agents import (
 )
 from durable_agents.journal import Entry
 from durable_agents.store import StoreFacts
+from durable_agents.testing import ManualClock
 
 __all__ = [
     "AT_ONCE",
@@ -33,10 +36,12 @@ __all__ = [
     "Gate",
     "KilledStore",
     "agent_of",
+    "asleep",
     "entries",
     "finish",
     "interrupt",
     "life",
+    "of",
     "passes",
 ]
 
@@ -189,6 +194,20 @@ async def entries(store: InMemoryStore, number: int = 1) -> list[Entry]:
         return [entry for _, row in await store.journal(number) for entry in row]
     finally:
         await store.close()
+
+
+def of(kind: type, recorded: list[Any]) -> int:
+    """How many entries of a kind there are."""
+    return sum(isinstance(entry, kind) for entry in recorded)
+
+
+async def asleep(clock: ManualClock, count: int = 1) -> None:
+    """Let the loop turn until so many sleep."""
+    for _ in range(1000):
+        if clock.sleeping_count >= count:
+            return
+        await asyncio.sleep(0)
+    pytest.fail(f"{clock.sleeping_count} sleep, expected {count}")
 
 
 async def passes(count: int) -> None:

@@ -45,18 +45,6 @@ async def first_otherwise(ctx: RunnerContext, calls: Calls) -> object:
     return await ctx.durable(calls.echo, NEXT[0] + 1)
 
 
-@pytest.fixture
-def calls() -> Calls:
-    """Durable functions, and what was executed."""
-    return Calls()
-
-
-@pytest.fixture
-def gate() -> Gate:
-    """Where the first life ends."""
-    return Gate()
-
-
 def release(calls: Calls, gate: Gate, *, louder: bool = False) -> Agent:
     """An agent that makes a call and waits; or the same with changed code."""
     if louder:

@@ -49,18 +49,6 @@ class Half(Event):
     value: int
 
 
-@pytest.fixture
-def calls() -> Calls:
-    """Durable functions, and what was executed."""
-    return Calls()
-
-
-@pytest.fixture
-def gate() -> Gate:
-    """Where the first life ends."""
-    return Gate()
-
-
 def whole(calls: Calls, gate: Gate) -> Agent:
     """Two actions, one fired by the other; the first life ends in the second one."""
 

@@ -27,17 +27,11 @@ from durable_agents.serialization import Codec
 from durable_agents.store import Write
 from durable_agents.testing import ManualClock, every_crash_point
 from durable_agents.worker._decisions import signal
-from tests.worker._kit import Calls, Gate, KilledStore, agent_of, entries, life, passes
+from tests.worker._kit import Calls, Gate, KilledStore, agent_of, asleep, entries, life, passes
 
 DAY = 86_400.0
 ONE = WorkerSettings(shutdown_grace_seconds=0, max_resident_runs=1)
 Body = Callable[[RunnerContext], Awaitable[object]]
-
-
-@pytest.fixture
-def clock() -> ManualClock:
-    """One for all lives of a test."""
-    return ManualClock()
 
 
 @pytest.fixture(autouse=True)
@@ -68,15 +62,6 @@ async def become(worker: Worker, **figures: int) -> None:
             return
         await asyncio.sleep(0)
     pytest.fail(f"the worker has come to {found}, expected {figures}")
-
-
-async def asleep(clock: ManualClock) -> None:
-    """Let the loop turn until somebody sleeps."""
-    for _ in range(20_000):
-        if clock.sleeping_count:
-            return
-        await asyncio.sleep(0)
-    pytest.fail("nobody sleeps")
 
 
 async def evicted(worker: Worker, key: str = "key") -> Run:
@@ -419,24 +404,29 @@ async def test_a_run_that_is_paused_comes_back_after_the_pause(
         assert [7] == await run.result()
 
 
-class Stumbling(InMemoryStore):
-    """A store that cannot take back that a run waits, for a while."""
+class Refusing(InMemoryStore):
+    """A store that refuses to note one status of a run, while it is down."""
 
-    is_down = False
+    def __init__(self, refused: RunStatus, *, is_down: bool = False) -> None:
+        super().__init__()
+        self.refused = refused
+        self.is_down = is_down
+        self.has_refused = False
 
     def append(self, write: Write) -> asyncio.Future[int]:
-        if write.status is RunStatus.ACCEPTED and self.is_down:
-            future: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-            future.set_exception(StoreUnavailableError("stumbling", "not now"))
-            return future
-        return super().append(write)
+        if not self.is_down or write.status is not self.refused:
+            return super().append(write)
+        self.has_refused = True
+        future: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        future.set_exception(StoreUnavailableError("refusing", "not now"))
+        return future
 
 
 async def test_runs_that_are_due_come_back_when_the_store_works_again(
     clock: ManualClock,
 ) -> None:
     """It is asked again after `store_retry_seconds`; until then a signal is refused."""
-    store = Stumbling()
+    store = Refusing(RunStatus.ACCEPTED)
     async with life(agent_with(sleeps), store, ONE, clock=clock) as worker:
         runs = [await worker.submit(1) for _ in range(3)]
         await become(worker, resting=1, evicted=2)
@@ -453,31 +443,18 @@ async def test_runs_that_are_due_come_back_when_the_store_works_again(
         assert [["slept"]] * 3 == [await run.result() for run in runs]
 
 
-class Refusing(InMemoryStore):
-    """A store that cannot note once that a run waits."""
-
-    refusals = 1
-
-    def append(self, write: Write) -> asyncio.Future[int]:
-        if write.status is RunStatus.WAITING and self.refusals:
-            self.refusals -= 1
-            future: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-            future.set_exception(StoreUnavailableError("refusing", "not now"))
-            return future
-        return super().append(write)
-
-
 async def test_a_run_stays_where_the_store_cannot_note_that_it_waits(
     clock: ManualClock,
 ) -> None:
     """It is taken up again, and asked to leave another time."""
-    store = Refusing()
+    store = Refusing(RunStatus.WAITING, is_down=True)
     async with life(agent_with(sleeps), store, ONE, clock=clock) as worker:
         run = await worker.submit(1)
         await become(worker, resting=1)
         await worker.submit(0)
-        while store.refusals:  # noqa: ASYNC110 - the store knows no event of ours
+        while not store.has_refused:  # noqa: ASYNC110 - the store knows no event of ours
             await asyncio.sleep(0)
+        store.is_down = False
         await asleep(clock)  # before it is taken up again
         clock.advance(1)
         await become(worker, resting=1, evicted=1)

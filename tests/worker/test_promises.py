@@ -46,6 +46,7 @@ from tests.worker._kit import (
     agent_of,
     entries,
     life,
+    of,
     passes,
 )
 
@@ -68,12 +69,6 @@ class DeclinedError(Exception):
         self.code = code
 
 
-@pytest.fixture
-def clock() -> ManualClock:
-    """One for all lives of a test."""
-    return ManualClock()
-
-
 def agent_with(body: Body, name: str = "tested") -> Agent:
     """An agent whose action puts out what the body returns, or the error as text."""
 
@@ -85,11 +80,6 @@ def agent_with(body: Body, name: str = "tested") -> Agent:
             ctx.output(f"{type(error).__name__}: {error}")
 
     return agent_of(act, name)
-
-
-def of(kind: type, recorded: list[Any]) -> int:
-    """How many entries of a kind there are."""
-    return sum(isinstance(entry, kind) for entry in recorded)
 
 
 async def finished(agent: Agent, store: Store, clock: ManualClock | None = None) -> list[Any]:

@@ -45,18 +45,6 @@ def first(ctx: RunnerContext) -> int:
     return ctx.version(CHANGE, 1, 2)
 
 
-@pytest.fixture
-def calls() -> Calls:
-    """Durable functions, and what was executed."""
-    return Calls()
-
-
-@pytest.fixture
-def gate() -> Gate:
-    """Where the first life ends."""
-    return Gate()
-
-
 def one_after_the_other(
     calls: Calls, gate: Gate, ask: Ask, *, place: int = 1, behind: int = 1
 ) -> Agent:

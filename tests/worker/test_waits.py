@@ -40,8 +40,10 @@ from tests.worker._kit import (
     Gate,
     KilledStore,
     agent_of,
+    asleep,
     entries,
     life,
+    of,
     passes,
 )
 
@@ -55,12 +57,6 @@ class Order(msgspec.Struct, frozen=True):
     number: int
 
 
-@pytest.fixture
-def clock() -> ManualClock:
-    """One for all lives of a test."""
-    return ManualClock()
-
-
 def agent_with(body: Body, name: str = "tested") -> Agent:
     """An agent whose action puts out what the body returns, or the error's name."""
 
@@ -72,20 +68,6 @@ def agent_with(body: Body, name: str = "tested") -> Agent:
             ctx.output(f"{type(error).__name__}: {error}")
 
     return agent_of(act, name)
-
-
-def of(kind: type, recorded: list[Any]) -> int:
-    """How many entries of a kind there are."""
-    return sum(isinstance(entry, kind) for entry in recorded)
-
-
-async def asleep(clock: ManualClock, count: int = 1) -> None:
-    """Let the loop turn until so many sleep."""
-    for _ in range(1000):
-        if clock.sleeping_count >= count:
-            return
-        await asyncio.sleep(0)
-    pytest.fail(f"{clock.sleeping_count} sleep, expected {count}")
 
 
 async def started(worker: Worker, clock: ManualClock) -> Any:
